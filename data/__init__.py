@@ -1,0 +1,1 @@
+"""Recordings and stimuli in: readers, canonical datasets, splits, fitted preprocessing."""

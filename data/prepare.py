@@ -1,0 +1,260 @@
+"""Writing canonical datasets: a recording, its trials and its stimuli, one subject at a time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+import phosphene
+from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.pictures import (
+    PICTURE_SUFFIXES,
+    Pictures,
+    picture_hash,
+    read_pictures,
+    write_picture,
+)
+from phosphene.errors import InputError, UsageError
+from phosphene.schemas import DatasetFile, SubjectGeometry
+from phosphene.storage import atomic_path, hash_bytes, save_array
+from phosphene.trials import UNKNOWN
+from phosphene.types import Recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["write_subject"]
+
+BLOCK_BYTES = 64 * 2**20
+
+
+def write_subject(
+    root: str | os.PathLike[str],
+    recording: Recording,
+    stimuli: str | os.PathLike[str] | None,
+    *,
+    name: str | None = None,
+    licence: str = "unknown",
+    source: str = "",
+    dtype: Literal["float16", "float32"] = "float32",
+) -> CanonicalDataset:
+    """Write one subject as a new dataset, or add it to an existing one.
+
+    Parameters
+    ----------
+    root : path
+        Output folder.
+    recording : Recording
+    stimuli : path, optional
+        A folder of pictures named by stimulus_id, or an array of pictures: one per trial, or
+        one per stimulus where ``stimulus_id`` numbers its rows from 0.
+    name, licence, source : str
+        Told in ``dataset.json``.
+    dtype : {"float16", "float32"}
+    """
+    folder = Path(root)
+    existing = _existing(folder, recording)
+    trials, pictures = _match_stimuli(recording.trials, stimuli)
+    known = (
+        {}
+        if existing is None
+        else dict(zip(existing.stimuli["stimulus_id"], existing.stimuli["hash"], strict=True))
+    )
+    rows = _stimulus_rows(existing) + _write_pictures(folder, pictures, known)
+    geometry = _write_recording(folder, recording, dtype, source)
+    _write_tables(folder, existing, recording.subject, trials, rows)
+    subjects = {} if existing is None else dict(existing.file.subjects)
+    subjects[recording.subject] = geometry
+    content = "".join(sorted(f"{row['stimulus_id']}={row['hash']};" for row in rows))
+    DatasetFile(
+        name=(name or folder.name) if existing is None else existing.file.name,
+        modality=recording.modality,
+        subjects=subjects,
+        stimulus_kind="pictures" if rows else "none",
+        n_stimuli=len(rows),
+        stimuli_hash=hash_bytes(content.encode())[:16],
+        licence=licence if existing is None else existing.file.licence,
+        created_with=f"phosphene {phosphene.__version__}",
+    ).save(folder / "dataset.json")
+    return CanonicalDataset.open(folder)
+
+
+def _stimulus_rows(existing: CanonicalDataset | None) -> list[dict[str, Any]]:
+    if existing is None:
+        return []
+    return [{str(k): v for k, v in row.items()} for row in existing.stimuli.to_dict("records")]
+
+
+def _existing(folder: Path, recording: Recording) -> CanonicalDataset | None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    if not (folder / "dataset.json").is_file():
+        if folder.is_dir() and {item.name for item in folder.iterdir()} <= {
+            "recordings",
+            "stimuli",
+            "stimuli.parquet",
+            "trials.parquet",
+        }:
+            return None  # an interrupted preparation: it is done again from the start
+        raise UsageError(
+            f"the output {folder} exists and is not a dataset",
+            expected="a new or empty folder, or a dataset to add a subject to",
+            remedy="choose another output",
+        )
+    dataset = CanonicalDataset.open(folder)
+    if recording.subject in dataset.file.subjects:
+        raise UsageError(
+            f"the dataset {folder} has subject {recording.subject} already",
+            expected="a new dataset or a new subject",
+            remedy="choose another output or subject, or remove the dataset first",
+        )
+    if recording.modality != dataset.file.modality:
+        raise UsageError(f"the dataset {folder} holds {dataset.file.modality} recordings")
+    return dataset
+
+
+def _match_stimuli(
+    trials: pd.DataFrame, stimuli: str | os.PathLike[str] | None
+) -> tuple[pd.DataFrame, dict[str, Pictures]]:
+    """Return the trials with final stimulus ids, and the picture of each id."""
+    if stimuli is None:
+        return trials, {}
+    named = trials["stimulus_id"].tolist()
+    names, pictures = read_pictures(stimuli)
+    if names is not None:
+        return trials, _by_name(named, dict(zip(names, pictures, strict=True)), str(stimuli))
+    given = UNKNOWN not in named
+    if len(pictures) == len(trials):
+        if not given:  # equal pictures are one stimulus, so that they never part in a split
+            hashes = [picture_hash(pixels) for pixels in pictures]
+            first = {h: row for row, h in reversed(list(enumerate(hashes)))}
+            named = [f"stimulus-{first[h]:06d}" for h in hashes]
+            trials = trials.assign(stimulus_id=named)
+            trials["repetition"] = trials.groupby("stimulus_id").cumcount() + 1
+        return trials, _by_row(named, pictures, str(stimuli))
+    numbers = [int(name) if name.isdigit() else -1 for name in named]
+    if given and min(numbers) >= 0 and max(numbers) < len(pictures):
+        return trials, {name: pictures[int(name)] for name in dict.fromkeys(named)}
+    raise InputError(
+        f"{stimuli} holds {len(pictures)} pictures for {len(trials)} trials",
+        expected="one picture per trial, or a trials table whose stimulus_id numbers the "
+        "pictures from 0, or a folder of pictures named by stimulus_id",
+        remedy="give a matching --stimuli or --trials",
+    )
+
+
+def _by_name(named: list[str], pictures: dict[str, Pictures], source: str) -> dict[str, Pictures]:
+    stems = {Path(n).stem if n.lower().endswith(PICTURE_SUFFIXES) else n: n for n in named}
+    missing = sorted(stem for stem in stems if stem not in pictures)
+    if missing:
+        raise InputError(
+            f"{source} has no picture of {len(missing)} of {len(stems)} stimuli, "
+            f"{missing[0]!r} for example",
+            expected="a file <stimulus_id>.png for each stimulus of the trials",
+        )
+    return {stems[stem]: pictures[stem] for stem in stems}
+
+
+def _by_row(
+    named: list[str], pictures: Pictures | list[Pictures], source: str
+) -> dict[str, Pictures]:
+    chosen: dict[str, Pictures] = {}
+    for name, pixels in zip(named, pictures, strict=True):
+        if not np.array_equal(chosen.setdefault(name, pixels), pixels):
+            raise InputError(
+                f"{source} holds different pictures for stimulus {name!r}",
+                expected="the same picture in every trial of a stimulus",
+                remedy="check that trials and stimuli are in the same order",
+            )
+    return chosen
+
+
+def _write_pictures(
+    folder: Path, pictures: dict[str, Pictures], known: dict[str, str]
+) -> list[dict[str, Any]]:
+    rows = []
+    for name, pixels in pictures.items():
+        content = picture_hash(pixels)
+        if name in known:
+            if known[name] != content:
+                raise InputError(
+                    f"stimulus {name!r} is another picture than in the dataset {folder}",
+                    expected="one picture per stimulus_id across subjects",
+                )
+            continue
+        file = name if name.lower().endswith(".png") else f"{name}.png"
+        if Path(file).name != file or file.startswith("."):
+            raise InputError(f"the stimulus_id {name!r} cannot be a file name", "a plain name")
+        write_picture(folder / "stimuli" / file, pixels)
+        height, width, channels = pixels.shape
+        rows.append(
+            {
+                "stimulus_id": name,
+                "file": file,
+                "hash": content,
+                "height": height,
+                "width": width,
+                "channels": channels,
+            }
+        )
+    return rows
+
+
+def _write_recording(
+    folder: Path, recording: Recording, dtype: Literal["float16", "float32"], source: str
+) -> SubjectGeometry:
+    """Write the data in blocks, so that memory does not grow with the number of trials."""
+    space = recording.space
+    if space is None:
+        raise UsageError(f"the recording of subject {recording.subject} has no voxel space")
+    data = recording.data
+    rows = max(1, BLOCK_BYTES // (data[0].size * 4))
+    stem = folder / "recordings" / f"sub-{recording.subject}"
+    with atomic_path(stem.with_suffix(".npy")) as temporary:
+        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=data.shape)
+        for start in range(0, len(data), rows):
+            block = np.asarray(data[start : start + rows])
+            with np.errstate(over="ignore"):
+                converted = block.astype(dtype)
+            if not np.isfinite(converted).all():
+                raise InputError(
+                    f"the recording holds values up to {np.nanmax(np.abs(block)):g}",
+                    expected=f"values that {dtype} can hold",
+                    remedy="use float32, or rescale the recording",
+                )
+            out[start : start + rows] = converted
+        out.flush()
+        del out
+    save_array(stem.with_name(f"{stem.name}_voxels.npy"), space.indices)
+    return SubjectGeometry(
+        n_trials=len(data),
+        shape=data.shape,
+        dtype=dtype,
+        grid_shape=space.grid_shape,
+        affine=None if space.affine is None else space.affine.tolist(),
+        voxel_hash=space.hash,
+        source=source,
+    )
+
+
+def _write_tables(
+    folder: Path,
+    existing: CanonicalDataset | None,
+    subject: str,
+    trials: pd.DataFrame,
+    rows: list[dict[str, Any]],
+) -> None:
+    import pandas as pd
+
+    mine = trials.assign(subject=subject)
+    whole = mine if existing is None else pd.concat([existing.table, mine], ignore_index=True)
+    columns = ["stimulus_id", "file", "hash", "height", "width", "channels"]
+    for name, table in (
+        ("stimuli.parquet", pd.DataFrame(rows, columns=columns)),
+        ("trials.parquet", whole),
+    ):
+        with atomic_path(folder / name) as temporary:
+            table.to_parquet(temporary, index=False)

@@ -1,0 +1,1 @@
+"""Encoders: of brain recordings (``brain``) and of pictures (``stimulus``)."""

@@ -1,0 +1,47 @@
+"""What every stimulus encoder offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from phosphene.component import Component
+from phosphene.data.pictures import Pictures
+from phosphene.schemas import TargetSpec
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["StimulusEncoder"]
+
+
+class StimulusEncoder(Component, ABC):
+    """Pictures to target embeddings and, where it can, back."""
+
+    kind = "target"
+    can_decode: bool = False
+
+    @property
+    @abstractmethod
+    def spec(self) -> TargetSpec:
+        """Name, version and hash of what :meth:`encode` returns."""
+
+    @abstractmethod
+    def encode(self, pictures: Iterable[Pictures]) -> torch.Tensor:
+        """Return target embeddings.
+
+        Parameters
+        ----------
+        pictures : iterable of ndarray (H, W, C)
+            uint8, of any size; they are fitted to the encoder's own.
+
+        Returns
+        -------
+        Tensor of shape (n, d) or (n, n_tokens, d)
+            float32.
+        """
+
+    def decode(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Return pictures (n, C, H, W) in 0..1 for embeddings, where :attr:`can_decode`."""
+        raise TypeError(f"the target {self.name} has no decoder")

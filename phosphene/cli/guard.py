@@ -1,0 +1,68 @@
+"""What the command line does with errors: one message, one exit code, no traceback."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from phosphene.errors import PhospheneError
+
+__all__ = ["guarded", "take_debug_flag"]
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+_debug = False
+
+
+def take_debug_flag(arguments: list[str]) -> list[str]:
+    """Return the arguments without ``--debug``, which may stand anywhere."""
+    global _debug
+    _debug = "--debug" in arguments
+    logging.basicConfig(
+        level=logging.DEBUG if _debug else logging.WARNING, format="%(levelname)s: %(message)s"
+    )
+    return [argument for argument in arguments if argument != "--debug"]
+
+
+def guarded(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Turn errors of a command into one message on standard error and its exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return command(*args, **kwargs)
+        except (typer.Exit, typer.Abort):
+            raise
+        except KeyboardInterrupt:
+            _say(
+                "interrupted. What is finished is kept; nothing half-written looks finished.\n"
+                "What to do: repeat the command with --resume, where it has that flag."
+            )
+            raise typer.Exit(1) from None
+        except PhospheneError as error:
+            if _debug:
+                raise
+            _say(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except MemoryError:
+            _say("the memory is full.\nWhat to do: use a smaller --batch-size or input.")
+            raise typer.Exit(1) from None
+        except Exception as error:
+            if _debug:
+                raise
+            _say(
+                f"something unforeseen went wrong ({type(error).__name__}: {error}).\n"
+                "What to do: repeat the command with --debug and report what it prints."
+            )
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"phosphene: {message}\n")

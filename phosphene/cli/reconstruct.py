@@ -1,0 +1,96 @@
+"""``reconstruct``: a recording in, pictures and a report out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from phosphene.cli.guard import guarded
+from phosphene.cli.options import ConfigFile, Resume, Seed, Sets, Subject
+
+__all__ = ["reconstruct"]
+
+
+@guarded
+def reconstruct(
+    subject: Subject = None,
+    input_: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            help="Recording: .npy, .npz, .nii, .nii.gz, .mgz, GIFTI, CIFTI "
+            "or a BIDS folder of betas.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model folder, local-dir:PATH or hf-hub:ID.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="New or empty folder. [phosphene-output]")
+    ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(help="Shown pictures: a folder named by stimulus_id, or an array in order."),
+    ] = None,
+    trials: Annotated[str | None, typer.Option(help="Trials table (TSV) of the recording.")] = None,
+    average: Annotated[
+        str | None, typer.Option(help="none, or stimulus: average repetitions first. [none]")
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option(help="Generator; the model's own by default.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Pictures per item. [1]")] = None,
+    seed: Seed = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the generator.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Items rendered at a time. [64]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto or float32. [auto]")] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, write nothing.")
+    ] = False,
+    resume: Resume = False,
+    no_stimuli: Annotated[
+        bool, typer.Option("--no-stimuli", help="Keep shown pictures out of the output.")
+    ] = False,
+) -> None:
+    """Reconstruct what a subject saw from a recording."""
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.reconstruct import ReconstructConfig
+    from phosphene.pipelines.reconstruct import reconstruct as run
+
+    flags = {
+        "subject": subject,
+        "input": input_,
+        "model": model,
+        "output": output,
+        "truth": truth,
+        "trials": trials,
+        "average": average,
+        "generator": generator,
+        "samples": samples,
+        "seed": seed,
+        "steps": steps,
+        "batch_size": batch_size,
+        "device": device,
+        "dtype": dtype,
+        "stimuli": False if no_stimuli else None,
+    }
+    settings = resolve_config(ReconstructConfig, file=config, sets=sets or (), flags=flags)
+    folder, result = run(settings, resume=resume, dry_run=dry_run)
+    if dry_run:
+        import yaml
+
+        typer.echo(yaml.safe_dump(settings.model_dump(), sort_keys=False).strip())
+        typer.echo(f"dry run: input and model fit together; would write {folder}")
+        return
+    if result is None:
+        typer.echo(f"{folder} is complete already")
+        return
+    for metric in [] if result.metrics is None else result.metrics.metrics:
+        if metric.value is not None:
+            chance = "" if metric.chance is None else f" (wrong pairing {metric.chance:.3f})"
+            typer.echo(f"{metric.id} {metric.value:.3f}{chance}")
+    typer.echo(f"report: {folder / 'report.html'}")

@@ -1,0 +1,87 @@
+"""``phosphene train``: autoencoders of pictures, and brain encoders."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from phosphene.cli.guard import guarded
+from phosphene.cli.options import ConfigFile, Resume, Seed, Sets, Subject
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train the parts of a decoder.")
+
+
+@app.command("autoencoder")
+@guarded
+def train_autoencoder(
+    pictures: Annotated[
+        str | None, typer.Option(help="Folder of pictures, .npy, or .npz[:KEY].")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
+    channels: Annotated[int | None, typer.Option(help="1 (grey) or 3 (colour).")] = None,
+    latent: Annotated[int | None, typer.Option(help="Numbers per picture.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes through the pictures.")] = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    resume: Resume = False,
+) -> None:
+    """Train a small variational autoencoder on your own pictures."""
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.training.autoencoder import AutoencoderConfig
+    from phosphene.pipelines.training.autoencoder import train_autoencoder as run
+
+    flags = {
+        "pictures": pictures,
+        "output": output,
+        "size": size,
+        "channels": channels,
+        "latent": latent,
+        "training.epochs": epochs,
+        "training.seed": seed,
+    }
+    settings = resolve_config(AutoencoderConfig, file=config, sets=sets or (), flags=flags)
+    folder, summary = run(settings, resume=resume)
+    for name, value in summary.items():
+        typer.echo(f"{name} {value:.4g}")
+    typer.echo(f"autoencoder: {folder} (samples: {folder / 'samples.png'})")
+
+
+@app.command("encoder")
+@guarded
+def train_encoder(
+    dataset: Annotated[
+        str | None, typer.Option(help="Folder written by `phosphene prepare`.")
+    ] = None,
+    subject: Subject = None,
+    encoder: Annotated[str | None, typer.Option(help="Brain encoder. [ridge]")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="What it predicts: local-dir:AE, or pixels:SIZExCHANNELS.")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+) -> None:
+    """Train a brain encoder on the train split of a dataset; write a model folder."""
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.training.encoder import EncoderConfig
+    from phosphene.pipelines.training.encoder import train_encoder as run
+
+    flags = {
+        "dataset": dataset,
+        "subject": subject,
+        "encoder": encoder,
+        "target": target,
+        "output": output,
+        "seed": seed,
+    }
+    settings = resolve_config(EncoderConfig, file=config, sets=sets or (), flags=flags)
+    folder, summary = run(settings)
+    for name, value in summary.items():
+        typer.echo(f"{name} {value:.4g}")
+    typer.echo(f"model: {folder}")

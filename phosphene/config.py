@@ -1,0 +1,105 @@
+"""Configuration of a command: file, then ``--set a.b=c``, then flags, each beating the former."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from phosphene.errors import InputError, UsageError
+from phosphene.schemas.base import validation_message
+
+__all__ = ["Config", "resolve_config"]
+
+
+class Config(BaseModel):
+    """Base of command configurations: unknown keys are errors, values do not change later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+ConfigType = TypeVar("ConfigType", bound=Config)
+
+
+def resolve_config(
+    kind: type[ConfigType],
+    *,
+    file: str | os.PathLike[str] | None = None,
+    sets: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> ConfigType:
+    """Merge the three sources of a configuration and check the result.
+
+    Parameters
+    ----------
+    kind : type
+        The configuration class.
+    file : path, optional
+        A YAML file.
+    sets : sequence of str
+        ``"key=value"`` or ``"part.key=value"``; values are read as YAML.
+    flags : mapping, optional
+        Values of command-line flags; ``None`` means not given.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not a YAML mapping.
+    UsageError
+        If a key is unknown or a value has the wrong type.
+    """
+    merged: dict[str, Any] = _read_yaml(Path(file)) if file is not None else {}
+    for assignment in sets:
+        _assign(merged, assignment)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(merged, key.split("."), value)
+    try:
+        return kind.model_validate(merged)
+    except ValidationError as error:
+        raise UsageError(
+            f"the configuration is not valid: {validation_message(error)}",
+            expected=f"keys among {', '.join(kind.model_fields)}",
+            remedy="correct the flag, the --set or the configuration file",
+        ) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    if not path.is_file():
+        raise InputError(f"there is no configuration file {path}", expected="a YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not readable YAML ({error})", "a YAML mapping") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}", expected="a YAML mapping")
+    return content
+
+
+def _assign(merged: dict[str, Any], assignment: str) -> None:
+    import yaml
+
+    key, separator, text = assignment.partition("=")
+    if not separator or not key:
+        raise UsageError(f"`--set` got {assignment!r}", expected="KEY=VALUE, such as a.b=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"`--set` got {assignment!r}", "a value that reads as YAML") from error
+    _put(merged, key.split("."), value)
+
+
+def _put(merged: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        inner = merged.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"{'.'.join(path)} goes through {name}, which is a plain value")
+        merged = inner
+    merged[path[-1]] = value

@@ -1,0 +1,124 @@
+"""Objects of a model folder: index, components, preprocessing, protocol, training state."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from phosphene.schemas.base import Stored
+
+__all__ = [
+    "ComponentFile",
+    "ModelIndex",
+    "PreprocessorFile",
+    "Protocol",
+    "SubjectPreprocessing",
+    "TargetSpec",
+    "TrainingState",
+]
+
+
+class TargetSpec(Stored):
+    """What a brain encoder predicts; its hash names caches of target values.
+
+    Attributes
+    ----------
+    name : str
+        Kind of stimulus encoder, for example ``autoencoder``.
+    layer : str
+        Which output of it.
+    output : {"pooled", "tokens"}
+    shape : tuple of int
+        ``(d,)`` or ``(n_tokens, d)``.
+    preprocessing : dict
+        Size, channels, resize rule and range of the pictures that go in.
+    weights_hash : str
+        SHA-256 (first 16 digits) of the weights; empty when there are none.
+    """
+
+    schema_name: ClassVar[str] = "target"
+    name: str
+    layer: str
+    output: Literal["pooled", "tokens"]
+    shape: tuple[int, ...]
+    preprocessing: dict[str, str | int | float | bool]
+    weights_hash: str = ""
+
+
+class Protocol(Stored):
+    """Which trials trained what, and by which rules; printed beside every number."""
+
+    schema_name: ClassVar[str] = "protocol"
+    dataset: str
+    dataset_hash: str
+    subjects: list[str]
+    mask: str
+    normalisation: str
+    normalisation_fitted_on: str
+    averaging_train: str
+    averaging_test: str
+    n_train_trials: dict[str, int]
+    train_stimulus_ids: list[str]
+    validation_rule: str
+    selection_rule: str
+    transductive: bool = False
+
+
+class ComponentFile(Stored):
+    """``config.json`` of one component: what it is and the arguments that built it."""
+
+    schema_name: ClassVar[str] = "component"
+    kind: str
+    name: str
+    config: dict[str, Any]
+
+
+class SubjectPreprocessing(BaseModel):
+    """Voxels of one subject and how they are normalised."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    grid_shape: tuple[int, ...]
+    affine: list[list[float]] | None = None
+    voxel_hash: str
+    n_trials_fitted: int
+
+
+class PreprocessorFile(Stored):
+    """``preprocessor.json``; means and scales stand beside it in safetensors."""
+
+    schema_name: ClassVar[str] = "preprocessor"
+    modality: Literal["fmri", "eeg", "meg"]
+    normalisation: Literal["zscore"]
+    subjects: dict[str, SubjectPreprocessing]
+
+
+class ModelIndex(Stored):
+    """``model_index.json``: the parts of a model and the SHA-256 of every file."""
+
+    schema_name: ClassVar[str] = "model"
+    name: str
+    modality: Literal["fmri", "eeg", "meg"]
+    subjects: list[str]
+    components: dict[str, str]
+    generator: str
+    target: TargetSpec
+    files: dict[str, str]
+    created_with: str
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class TrainingState(Stored):
+    """Counters of a training checkpoint; tensors stand beside it in safetensors."""
+
+    schema_name: ClassVar[str] = "training"
+    config_hash: str
+    weights: str
+    step: int
+    epoch: int
+    best_score: float | None
+    best_step: int
+    history: list[dict[str, float]]
+    sums: dict[str, float]
+    scheduler: dict[str, Any]
+    ema_steps: int

@@ -1,0 +1,1 @@
+"""What people run: reconstruct, train, and the report of either."""

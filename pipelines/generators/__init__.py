@@ -1,0 +1,12 @@
+"""Generators: an embedding becomes a picture."""
+
+from __future__ import annotations
+
+from phosphene.names import Registry
+
+__all__ = ["GENERATORS"]
+
+GENERATORS = Registry(
+    "generator",
+    {"target-decoder": "phosphene.pipelines.generators.target_decoder:TargetDecoder"},
+)

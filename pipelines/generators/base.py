@@ -1,0 +1,73 @@
+"""What every generator offers, and what it promises about batches and seeds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from phosphene.data.pictures import Pictures
+from phosphene.errors import UsageError
+from phosphene.types import BrainEmbedding
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Generator"]
+
+
+class Generator(ABC):
+    """Turns embeddings into pictures, one random generator per item.
+
+    The result of a batch equals the results one at a time (up to rounding of the last digit).
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def generate(
+        self,
+        condition: BrainEmbedding,
+        *,
+        init: torch.Tensor | None = None,
+        strength: float = 1.0,
+        generators: Sequence[torch.Generator],
+        num_inference_steps: int | None = None,
+        output_type: Literal["np", "pt"] = "np",
+    ) -> Pictures | torch.Tensor:
+        """Render one picture per item.
+
+        Parameters
+        ----------
+        condition : BrainEmbedding
+            n items.
+        init : Tensor of shape (n, C, H, W), optional
+            Picture or latent to start from.
+        strength : float
+            0 returns the init, 1 ignores it.
+        generators : sequence of torch.Generator
+            One per item.
+        num_inference_steps : int, optional
+            For generators that take steps.
+        output_type : {"np", "pt"}
+            ``np``: uint8 (n, H, W, 3), grey repeated. ``pt``: float (n, C, H, W) in 0..1.
+        """
+
+    def check(self, condition: BrainEmbedding, generators: Sequence[torch.Generator]) -> None:
+        """Refuse another number of random generators than of items."""
+        if len(generators) != len(condition):
+            raise UsageError(
+                f"{len(generators)} random generators for {len(condition)} items",
+                expected="one per item",
+            )
+
+
+def to_uint8(pictures: torch.Tensor) -> Pictures:
+    """Return (n, C, H, W) in 0..1 as uint8 (n, H, W, 3); grey is repeated over the channels."""
+    import torch
+
+    rounded = (pictures.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    if rounded.shape[1] == 1:
+        rounded = rounded.expand(-1, 3, -1, -1)
+    array: Pictures = rounded.permute(0, 2, 3, 1).cpu().contiguous().numpy()
+    return array

@@ -1,0 +1,58 @@
+"""The decoder of the target itself as generator: what an autoencoder or pixels bring along."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.base import StimulusEncoder
+from phosphene.errors import UsageError
+from phosphene.pipelines.generators.base import Generator, to_uint8
+from phosphene.types import BrainEmbedding
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["TargetDecoder"]
+
+
+class TargetDecoder(Generator):
+    """Renders an embedding by the decoder that belongs to its target.
+
+    It is deterministic: all samples of an item are the same picture.
+
+    Parameters
+    ----------
+    target : StimulusEncoder
+        With a decoder.
+    """
+
+    name: ClassVar[str] = "target-decoder"
+
+    def __init__(self, target: StimulusEncoder) -> None:
+        if not target.can_decode:
+            raise UsageError(
+                f"the target {target.name} has no decoder",
+                expected="a target that can be decoded, such as autoencoder or pixels",
+                remedy="name another generator",
+            )
+        self.target = target
+
+    def generate(
+        self,
+        condition: BrainEmbedding,
+        *,
+        init: torch.Tensor | None = None,
+        strength: float = 1.0,
+        generators: Sequence[torch.Generator],
+        num_inference_steps: int | None = None,
+        output_type: Literal["np", "pt"] = "np",
+    ) -> Pictures | torch.Tensor:
+        self.check(condition, generators)
+        if init is not None:
+            raise UsageError(
+                "the target-decoder renders from the embedding alone", "no init picture"
+            )
+        pictures = self.target.decode(condition.main)
+        return to_uint8(pictures) if output_type == "np" else pictures

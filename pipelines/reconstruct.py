@@ -1,0 +1,192 @@
+"""The main job from start to end: read, decode, render, score, report; resumable."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from phosphene.config import Config
+from phosphene.data.pictures import Pictures
+from phosphene.errors import UsageError
+from phosphene.pipelines.output import OutputFolder
+from phosphene.pipelines.reconstruction import Reconstruction
+from phosphene.pipelines.reconstructor import (
+    DEFAULT_BATCH,
+    Reconstructor,
+    embedding_arrays,
+    items_of,
+    picture_seeds,
+)
+from phosphene.pipelines.scores import score_pictures
+from phosphene.pipelines.truth import read_truth
+from phosphene.progress import progress
+from phosphene.storage import write_text
+from phosphene.types import BrainEmbedding, Recording
+
+__all__ = ["ReconstructConfig", "reconstruct"]
+
+
+class ReconstructConfig(Config):
+    """Settings of the command ``reconstruct``; flags are names for these keys."""
+
+    subject: str
+    input: str
+    model: str
+    output: str = "phosphene-output"
+    trials: str | None = None
+    truth: str | None = None
+    average: Literal["none", "stimulus"] = "none"
+    generator: str | None = None
+    samples: int = 1
+    seed: int = 0
+    steps: int | None = None
+    batch_size: int = DEFAULT_BATCH
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32"] = "auto"
+    stimuli: bool = True
+
+
+def reconstruct(
+    config: ReconstructConfig, *, resume: bool = False, dry_run: bool = False
+) -> tuple[Path, Reconstruction | None]:
+    """Run the main job.
+
+    Parameters
+    ----------
+    config : ReconstructConfig
+    resume : bool
+        Go on with an interrupted run of the same configuration.
+    dry_run : bool
+        Read and check everything, render nothing and write nothing.
+
+    Returns
+    -------
+    output : Path
+    result : Reconstruction or None
+        ``None`` after a dry run or where the run was complete already.
+    """
+    if config.samples < 1 or config.batch_size < 1:
+        raise UsageError("`samples` and `batch_size` must be at least 1")
+    model = Reconstructor.from_pretrained(
+        config.model, generator=config.generator, device=config.device
+    )
+    recording = model.read(config.input, subject=config.subject, trials=config.trials)
+    items, table = items_of(recording, config.average)
+    seeds = picture_seeds(
+        items, table, average=config.average, seed=config.seed, samples=config.samples
+    )
+    embedding = model.embed(items)
+    shape = picture_shape(model, embedding, seeds)
+    truth = None
+    if config.truth is not None:
+        truth = read_truth(config.truth, table, recording.trials, size=shape[0])
+    settings = config.model_dump(exclude={"output", "batch_size", "device", "dtype"}) | {
+        "subject": recording.subject,
+        "generator": model.generator.name,
+    }
+    run = model.describe_run(recording, n_items=len(items), config=settings)
+    if dry_run:
+        return Path(config.output), None
+    output = OutputFolder.create(config.output, run, resume=resume)
+    if output.work.finished:
+        return output.work.root, None
+    result = Reconstruction(
+        images=np.zeros((*seeds.shape, *shape), dtype=np.uint8),
+        embeddings=embedding_arrays(embedding),
+        trials=table,
+        provenance=output.run,
+        seeds=seeds,
+        truth=truth,
+    )
+    _render_missing(model, output, result, embedding, config)
+    if truth is not None:
+        result.metrics = score_pictures(
+            result.images, truth, output.run.protocol, mean_picture=mean_picture(model, shape)
+        )
+    write_text(output.partial / "config.yaml", _yaml(config))
+    return output.finish(
+        result, stimuli=config.stimuli, log=_log(config, recording, result)
+    ), result
+
+
+def picture_shape(
+    model: Reconstructor, embedding: BrainEmbedding, seeds: np.ndarray[Any, Any]
+) -> tuple[int, int, int]:
+    """Return (H, W, 3) of the pictures, seen by rendering the first item."""
+    _, first = next(iter(model.render(embedding[:1], seeds[:1, :1], batch_size=1)))
+    height, width, channels = first.shape[2:]
+    return height, width, channels
+
+
+def mean_picture(model: Reconstructor, shape: tuple[int, int, int]) -> Pictures | None:
+    """Return the mean training picture of a model as (H, W, 3), where it was kept."""
+    from phosphene.data.pictures import fit_pictures
+    from phosphene.pipelines.generators.base import to_uint8
+
+    stored = model.parts.baselines.get("mean_picture")
+    if stored is None:
+        return None
+    picture: Pictures = fit_pictures(to_uint8(stored[None]), size=shape[0], channels=3)[0]
+    return picture
+
+
+def _render_missing(
+    model: Reconstructor,
+    output: OutputFolder,
+    result: Reconstruction,
+    embedding: BrainEmbedding,
+    config: ReconstructConfig,
+) -> None:
+    """Render what is not written yet; each batch is on disk before the next one starts."""
+    subject = str(output.run.config["subject"])
+    missing = []
+    for item in range(len(result)):
+        written = output.item_pictures(subject, item)
+        if written is None:
+            missing.append(item)
+        else:
+            result.images[item] = np.stack(written)
+    starts = range(0, len(missing), config.batch_size)
+    for start in progress(starts, label="rendering", total=len(starts)):
+        rows = missing[start : start + config.batch_size]
+        part = embedding[_positions(rows)]
+        batches = model.render(
+            part,
+            result.seeds[rows],
+            batch_size=config.batch_size,
+            num_inference_steps=config.steps,
+        )
+        for _, rendered in batches:
+            result.images[rows] = rendered
+        for item in rows:
+            output.write_item(result, item)
+
+
+def _positions(rows: list[int]) -> Any:
+    import torch
+
+    return torch.tensor(rows, dtype=torch.long)
+
+
+def _yaml(config: ReconstructConfig) -> str:
+    import yaml
+
+    return yaml.safe_dump(config.model_dump(), sort_keys=True)
+
+
+def _log(config: ReconstructConfig, recording: Recording, result: Reconstruction) -> str:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    run = result.provenance
+    lines = [
+        f"{run.started} reconstruct started",
+        f"subject {recording.subject}: {len(recording)} trials x {recording.data.shape[1]} voxels "
+        f"(input {run.input_hash})",
+        f"model {run.model} ({run.model_hash}), generator {run.config['generator']}",
+        f"{len(result)} items x {run.n_samples} samples, seed {config.seed}, "
+        f"average {config.average}",
+        f"{now} finished",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,296 @@
+"""The pipeline that people use: a recording in, pictures out."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from phosphene.data.pictures import Pictures
+from phosphene.data.readers import read_recording
+from phosphene.errors import InputError, UsageError
+from phosphene.names import check_subject
+from phosphene.pipelines.generators import GENERATORS
+from phosphene.pipelines.generators.base import Generator
+from phosphene.pipelines.model_folder import ModelParts, load_model, save_model
+from phosphene.pipelines.reconstruction import Reconstruction
+from phosphene.pipelines.versions import package_versions
+from phosphene.progress import progress
+from phosphene.schemas import RunFile
+from phosphene.seeds import item_seed
+from phosphene.storage import hash_bytes
+from phosphene.trials import UNKNOWN, trial_keys
+from phosphene.types import BrainEmbedding, Recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Reconstructor"]
+
+Average = Literal["none", "stimulus"]
+DEFAULT_BATCH = 64
+
+
+class Reconstructor:
+    """Holds an encoder, its preprocessing, its target and a generator.
+
+    Parameters
+    ----------
+    parts : ModelParts
+    generator : str, optional
+        Name of a generator; the model's own by default.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Examples
+    --------
+    ::
+
+        from phosphene import Reconstructor
+
+        model = Reconstructor.from_pretrained("MODEL")
+        result = model.reconstruct("Xtest.npy", subject="01", seed=0)
+        result.images.shape  # (n_items, n_samples, H, W, 3)
+        result.save("OUT")
+    """
+
+    def __init__(
+        self, parts: ModelParts, *, generator: str | None = None, device: str = "auto"
+    ) -> None:
+        self.parts = parts
+        self.device = _choose_device(device)
+        name = parts.generator if generator is None else generator
+        self.generator: Generator = GENERATORS.get(name)(parts.target)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        generator: str | None = None,
+        device: str = "auto",
+    ) -> Reconstructor:
+        """Load a model folder, ``local-dir:PATH`` or ``hf-hub:ID``."""
+        return cls(load_model(os.fspath(name)), generator=generator, device=device)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model folder."""
+        return save_model(folder, self.parts, {})
+
+    @property
+    def subjects(self) -> list[str]:
+        """Labels of the subjects the model knows."""
+        return self.parts.preprocessor.subjects
+
+    def read(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        subject: str,
+        trials: str | os.PathLike[str] | pd.DataFrame | None = None,
+    ) -> Recording:
+        """Read a recording on the voxels the model was trained on."""
+        label = check_subject(subject)
+        space = self.parts.preprocessor.space(label)
+        return read_recording(source, subject=label, space=space, trials=trials)
+
+    def embed(self, recording: Recording) -> BrainEmbedding:
+        """Return what the encoder predicts for each trial."""
+        prepared = self.parts.preprocessor.transform(recording)
+        embedding: BrainEmbedding = self.parts.encoder.encode(prepared)
+        return embedding
+
+    def render(
+        self,
+        embedding: BrainEmbedding,
+        seeds: np.ndarray[Any, Any],
+        *,
+        batch_size: int = DEFAULT_BATCH,
+        num_inference_steps: int | None = None,
+    ) -> Iterator[tuple[int, Pictures]]:
+        """Yield ``(first item, pictures (n, n_samples, H, W, 3))`` batch by batch.
+
+        Parameters
+        ----------
+        embedding : BrainEmbedding
+        seeds : ndarray of shape (n_items, n_samples)
+            Seed of each picture, from :func:`phosphene.seeds.item_seed`.
+        batch_size : int
+            Items rendered at a time.
+        """
+        import torch
+
+        for start in range(0, len(embedding), batch_size):
+            part = embedding[start : start + batch_size]
+            columns = []
+            for sample in range(seeds.shape[1]):
+                generators = [
+                    torch.Generator().manual_seed(int(seed))
+                    for seed in seeds[start : start + batch_size, sample]
+                ]
+                columns.append(
+                    self.generator.generate(
+                        part, generators=generators, num_inference_steps=num_inference_steps
+                    )
+                )
+            yield start, np.stack([np.asarray(column) for column in columns], axis=1)
+
+    def reconstruct(
+        self,
+        recording: Recording | str | os.PathLike[str],
+        *,
+        subject: str,
+        seed: int = 0,
+        samples: int = 1,
+        average: Average = "none",
+        batch_size: int = DEFAULT_BATCH,
+        num_inference_steps: int | None = None,
+        trials: str | os.PathLike[str] | pd.DataFrame | None = None,
+    ) -> Reconstruction:
+        """Turn a recording into pictures.
+
+        Parameters
+        ----------
+        recording : Recording or path
+            fMRI betas (n_trials, n_voxels), or a file or folder that holds them.
+        subject : str
+            Label of a subject the model knows.
+        seed : int
+            With subject, trial and sample it fixes each picture.
+        samples : int
+            Pictures per item.
+        average : {"none", "stimulus"}
+            Average the repetitions of each stimulus first.
+        batch_size : int
+            Items rendered at a time; it does not change the pictures.
+        num_inference_steps : int, optional
+            For generators that take steps.
+        trials : path or DataFrame, optional
+            Trials table of a recording that is read from a file.
+
+        Returns
+        -------
+        Reconstruction
+        """
+        if not isinstance(recording, Recording):
+            recording = self.read(recording, subject=subject, trials=trials)
+        elif recording.subject != check_subject(subject):
+            raise UsageError(f"a recording of subject {recording.subject} as subject {subject!r}")
+        if samples < 1 or batch_size < 1:
+            raise UsageError(f"{samples} samples in batches of {batch_size}", "at least one each")
+        items, table = items_of(recording, average)
+        embedding = self.embed(items)
+        seeds = picture_seeds(items, table, average=average, seed=seed, samples=samples)
+        batches = self.render(
+            embedding, seeds, batch_size=batch_size, num_inference_steps=num_inference_steps
+        )
+        total = -(-len(items) // batch_size)
+        images = np.concatenate(
+            [pictures for _, pictures in progress(batches, label="rendering", total=total)]
+        )
+        run = self.describe_run(
+            recording,
+            n_items=len(items),
+            config={
+                "subject": recording.subject,
+                "seed": seed,
+                "samples": samples,
+                "average": average,
+                "generator": self.generator.name,
+                "steps": num_inference_steps,
+            },
+        )
+        return Reconstruction(
+            images=images,
+            embeddings=embedding_arrays(embedding),
+            trials=table,
+            provenance=run,
+            seeds=seeds,
+        )
+
+    def describe_run(
+        self, recording: Recording, *, n_items: int, config: dict[str, Any]
+    ) -> RunFile:
+        """Return the provenance of a run over this recording."""
+        return RunFile(
+            command="reconstruct",
+            config=config,
+            model=self.parts.name,
+            model_hash=self.parts.hash,
+            input_hash=recording_hash(recording),
+            n_items=n_items,
+            n_samples=int(config["samples"]),
+            versions=package_versions(),
+            started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            protocol=self.parts.protocol.model_copy(
+                update={"averaging_test": _averaging_words(str(config["average"]))}
+            ),
+        )
+
+
+def items_of(recording: Recording, average: str) -> tuple[Recording, pd.DataFrame]:
+    """Return the recording with one row per output item, and the table of the items."""
+    if average not in ("none", "stimulus"):
+        raise UsageError(f"`average` is {average!r}", expected="none or stimulus")
+    items = recording.average("stimulus_id") if average == "stimulus" else recording
+    table = items.trials.copy()
+    if average == "none":
+        table["source_trials"] = trial_keys(table)
+    return items, table
+
+
+def picture_seeds(
+    items: Recording, table: pd.DataFrame, *, average: str, seed: int, samples: int
+) -> np.ndarray[Any, Any]:
+    """Return the seed of each picture, (n_items, n_samples).
+
+    An item is known by its stimulus (averaged) or its trial; where nobody named these, by the
+    content of its row: so a subset or another order of a plain array gives the same pictures.
+    """
+    if (table["stimulus_id"] == UNKNOWN).any():
+        keys = [hash_bytes(np.asarray(row, dtype=np.float32).tobytes()) for row in items.data]
+    else:
+        keys = [
+            f"{stimulus} {trials}" if average == "none" else str(stimulus)
+            for stimulus, trials in zip(table["stimulus_id"], table["source_trials"], strict=True)
+        ]
+    return np.array(
+        [
+            [item_seed(seed, items.subject, key, sample) for sample in range(samples)]
+            for key in keys
+        ],
+        dtype=np.int64,
+    )
+
+
+def embedding_arrays(embedding: BrainEmbedding) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the parts of an embedding as float32 arrays by name."""
+    parts = {"pooled": embedding.pooled, "tokens": embedding.tokens, "lowlevel": embedding.lowlevel}
+    return {name: part.float().cpu().numpy() for name, part in parts.items() if part is not None}
+
+
+def recording_hash(recording: Recording) -> str:
+    """Return the identity of a recording's content."""
+    rows = [hash_bytes(np.ascontiguousarray(row).tobytes()) for row in recording.data]
+    return hash_bytes("".join(rows).encode())[:16]
+
+
+def _averaging_words(average: str) -> str:
+    return "mean of all repetitions" if average == "stimulus" else "single trials"
+
+
+def _choose_device(device: str) -> str:
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"`device` is {device!r}", expected="auto, cpu or cuda")
+    if device == "cpu":
+        return device
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise InputError("no CUDA device is available", "a GPU", "use --device cpu")
+    return "cuda" if available else "cpu"

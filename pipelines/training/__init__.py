@@ -1,0 +1,1 @@
+"""Training: one engine, and the commands that use it."""

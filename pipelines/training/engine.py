@@ -1,0 +1,329 @@
+"""The one training loop: seeded, checkpointed, resumable bit for bit, on accelerate.
+
+All randomness of step ``k`` comes from a generator seeded by (seed, k), and the order of
+epoch ``e`` from one seeded by (seed, e). So a checkpoint needs no random state, and a run that
+was killed and resumed goes through exactly the same numbers as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from phosphene.config import Config
+from phosphene.errors import UsageError
+from phosphene.progress import progress
+from phosphene.schemas import TrainingState
+from phosphene.seeds import item_seed
+from phosphene.storage import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["EngineConfig", "TrainingResult", "train"]
+
+# (model, batch, generator, share of training done 0..1) -> named scalars with "loss" among them
+Objective = Callable[
+    ["torch.nn.Module", Mapping[str, "torch.Tensor"], "torch.Generator", float],
+    Mapping[str, "torch.Tensor"],
+]
+
+
+class EngineConfig(Config):
+    """Settings of every gradient training."""
+
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    warmup_steps: int = 0
+    ema_decay: float = 0.0
+    gradient_clip: float = 1.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    checkpoint_every: int = 200
+    trackers: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass
+class TrainingResult:
+    """What a training leaves behind.
+
+    Attributes
+    ----------
+    state : dict of str to Tensor
+        Weights of the best validation score (of the last step without validation), averaged
+        by EMA where that is on.
+    history : list of dict
+        One row per epoch.
+    best_step : int
+    """
+
+    state: dict[str, torch.Tensor]
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_step: int = 0
+
+
+def train(
+    model: torch.nn.Module,
+    data: Mapping[str, torch.Tensor],
+    objective: Objective,
+    config: EngineConfig,
+    *,
+    folder: Path,
+    validate: Callable[[torch.nn.Module], float] | None = None,
+    label: str = "training",
+) -> TrainingResult:
+    """Train ``model`` on tensors that stay on the device; resume from ``folder`` if it can.
+
+    Parameters
+    ----------
+    model : Module
+        Changed in place; the result's ``state`` holds what to keep.
+    data : mapping of str to Tensor
+        Equal first axes; each item is seen once per epoch.
+    objective : callable
+        ``(model, batch, generator, share_done) -> {"loss": ..., ...}``.
+    config : EngineConfig
+    folder : Path
+        Holds ``checkpoint/`` and, where trackers are on, their logs.
+    validate : callable, optional
+        Returns a score of the (averaged) model on held-out items, lower is better; called
+        after each epoch.
+    """
+    loop = _Loop(model, data, objective, config, folder, validate)
+    loop.restore()
+    epochs = range(loop.epoch, config.epochs)
+    for _ in progress(epochs, label=label, total=len(epochs)):
+        loop.run_epoch()
+    loop.accelerator.end_training()
+    return TrainingResult(state=loop.kept(), history=loop.history, best_step=loop.best_step)
+
+
+class _Loop:
+    """State of one training run."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        data: Mapping[str, torch.Tensor],
+        objective: Objective,
+        config: EngineConfig,
+        folder: Path,
+        validate: Callable[[torch.nn.Module], float] | None,
+    ) -> None:
+        import torch
+        from accelerate import Accelerator
+        from diffusers.optimization import get_scheduler
+        from diffusers.training_utils import EMAModel
+
+        self.config, self.objective, self.validate = config, objective, validate
+        self.checkpoint = folder / "checkpoint"
+        self.n_items = len(next(iter(data.values())))
+        if self.n_items == 0 or any(len(t) != self.n_items for t in data.values()):
+            raise UsageError(f"training data of lengths {[len(t) for t in data.values()]}")
+        self.steps_per_epoch = math.ceil(self.n_items / config.batch_size)
+        self.total_steps = self.steps_per_epoch * config.epochs
+        self.accelerator = Accelerator(
+            mixed_precision=config.precision,
+            log_with=list(config.trackers) or None,
+            project_dir=str(folder / "logs"),
+        )
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self.scheduler = get_scheduler(
+            config.schedule,
+            self.optimizer,
+            num_warmup_steps=config.warmup_steps,
+            num_training_steps=self.total_steps,
+        )
+        self.ema = (
+            EMAModel(model.parameters(), decay=config.ema_decay) if config.ema_decay > 0 else None
+        )
+        self.data = {name: t.to(self.accelerator.device) for name, t in data.items()}
+        if config.trackers:
+            flat = {
+                key: value
+                for key, value in config.model_dump().items()
+                if isinstance(value, int | float | str)
+            }
+            self.accelerator.init_trackers("phosphene", config=flat)
+        self.step, self.epoch, self.best_step = 0, 0, 0
+        self.best: float | None = None
+        self.best_state: dict[str, Any] | None = None
+        self.history: list[dict[str, float]] = []
+        self.sums: dict[str, float] = {}
+
+    def run_epoch(self) -> None:
+        """Go through the rest of the current epoch, then validate."""
+        import torch
+
+        order = torch.randperm(
+            self.n_items,
+            generator=torch.Generator().manual_seed(
+                item_seed(self.config.seed, "order", "epoch", self.epoch)
+            ),
+        ).to(self.accelerator.device)
+        self.model.train()
+        for position in range(self.step - self.epoch * self.steps_per_epoch, self.steps_per_epoch):
+            first = position * self.config.batch_size
+            self._one_step(order[first : first + self.config.batch_size])
+            if (
+                self.step % self.config.checkpoint_every == 0
+                and position + 1 < self.steps_per_epoch
+            ):
+                self.save()
+        self._end_epoch()
+        self.save()
+
+    def _one_step(self, rows: torch.Tensor) -> None:
+        import torch
+
+        seed = item_seed(self.config.seed, "noise", "step", self.step)
+        generator = torch.Generator(device=self.accelerator.device).manual_seed(seed)
+        batch = {name: tensor[rows] for name, tensor in self.data.items()}
+        with self.accelerator.autocast():
+            terms = self.objective(self.model, batch, generator, self.step / self.total_steps)
+        self.accelerator.backward(terms["loss"])
+        if self.config.gradient_clip > 0:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        if self.ema is not None:
+            self.ema.step(self.model.parameters())
+        self.step += 1
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * len(rows)
+
+    def _end_epoch(self) -> None:
+        row = {name: total / self.n_items for name, total in self.sums.items()}
+        self.sums = {}
+        self.epoch += 1
+        if self.validate is not None:
+            score = self._validated()
+            row["validation"] = score
+            if self.best is None or score < self.best:
+                self.best, self.best_step, self.best_state = score, self.step, self._weights()
+        else:
+            self.best_step = self.step
+        self.history.append({"epoch": float(self.epoch), **row})
+        if self.config.trackers:
+            self.accelerator.log(row, step=self.step)
+
+    def _validated(self) -> float:
+        import torch
+
+        if self.validate is None:
+            raise UsageError("validation was asked for without a function")
+        self.model.eval()
+        if self.ema is not None:
+            self.ema.store(self.model.parameters())
+            self.ema.copy_to(self.model.parameters())
+        with torch.no_grad():
+            score = self.validate(self.model)
+        if self.ema is not None:
+            self.ema.restore(self.model.parameters())
+        self.model.train()
+        return score
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the (averaged) weights."""
+        if self.ema is not None:
+            self.ema.store(self.model.parameters())
+            self.ema.copy_to(self.model.parameters())
+        plain = self.accelerator.unwrap_model(self.model)
+        state = {name: t.detach().cpu().clone() for name, t in plain.state_dict().items()}
+        if self.ema is not None:
+            self.ema.restore(self.model.parameters())
+        return state
+
+    def kept(self) -> dict[str, torch.Tensor]:
+        """Return the weights to keep: the best validated ones, or the last."""
+        return self._weights() if self.best_state is None else self.best_state
+
+    def save(self) -> None:
+        """Write the checkpoint under a new name, then let ``state.json`` point to it."""
+        if not self.accelerator.is_main_process:
+            return
+        plain = self.accelerator.unwrap_model(self.model)
+        tensors = {f"model.{name}": t for name, t in plain.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        if self.ema is not None:
+            tensors |= {f"ema.{i}": t for i, t in enumerate(self.ema.shadow_params)}
+        if self.best_state is not None:
+            tensors |= {f"best.{name}": t for name, t in self.best_state.items()}
+        self.checkpoint.mkdir(parents=True, exist_ok=True)
+        name = f"step-{self.step:08d}.safetensors"
+        save_tensors(self.checkpoint / name, {key: t.clone() for key, t in tensors.items()})
+        TrainingState(
+            config_hash=_config_hash(self.config),
+            weights=name,
+            step=self.step,
+            epoch=self.epoch,
+            best_score=self.best,
+            best_step=self.best_step,
+            history=self.history,
+            sums=self.sums,
+            scheduler={
+                key: value
+                for key, value in self.scheduler.state_dict().items()
+                if key != "lr_lambdas"
+            },
+            ema_steps=0 if self.ema is None else int(self.ema.optimization_step),
+        ).save(self.checkpoint / "state.json")
+        for old in self.checkpoint.glob("step-*.safetensors"):
+            if old.name != name:
+                old.unlink()
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one of the same configuration."""
+        path = self.checkpoint / "state.json"
+        if not path.is_file():
+            return
+        state = TrainingState.load(path)
+        if state.config_hash != _config_hash(self.config):
+            raise UsageError(
+                f"the checkpoint in {self.checkpoint} was made with other training settings",
+                expected="the same settings as the interrupted training",
+                remedy="repeat the first command with --resume, or choose another --output",
+            )
+        tensors = load_tensors(self.checkpoint / state.weights)
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for key, value in tensors.items():
+            part, _, name = key.partition(".")
+            parts.setdefault(part, {})[name] = value
+        self.accelerator.unwrap_model(self.model).load_state_dict(parts["model"])
+        optimizer = self.optimizer.state_dict()
+        optimizer["state"] = {}
+        for key, value in parts.get("optimizer", {}).items():
+            index, _, name = key.partition(".")
+            optimizer["state"].setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict(optimizer)
+        self.scheduler.load_state_dict(state.scheduler)
+        for group, rate in zip(
+            self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True
+        ):
+            group["lr"] = rate
+        if self.ema is not None:
+            self.ema.shadow_params = [
+                parts["ema"][str(i)].to(self.accelerator.device) for i in range(len(parts["ema"]))
+            ]
+            self.ema.optimization_step = state.ema_steps
+        self.best_state = parts.get("best")
+        self.step, self.epoch, self.best = state.step, state.epoch, state.best_score
+        self.best_step, self.history = state.best_step, list(state.history)
+        self.sums = dict(state.sums)
+
+
+def _config_hash(config: EngineConfig) -> str:
+    from phosphene.storage import hash_bytes
+
+    return hash_bytes(config.model_dump_json().encode())[:16]

@@ -1,0 +1,78 @@
+"""The pictures that were shown, matched to output items by identifier."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phosphene.data.pictures import Pictures, fit_pictures, read_pictures
+from phosphene.errors import InputError
+from phosphene.trials import UNKNOWN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["read_truth"]
+
+
+def read_truth(
+    source: str | os.PathLike[str], items: pd.DataFrame, trials: pd.DataFrame, *, size: int
+) -> Pictures:
+    """Return one shown picture per output item, (n_items, size, size, 3).
+
+    Parameters
+    ----------
+    source : path
+        A folder of pictures named by stimulus_id, or an array with one picture per item or per
+        trial of the recording.
+    items : DataFrame
+        Output items.
+    trials : DataFrame
+        Trials of the recording; more than items when repetitions were averaged.
+    size : int
+        Side of the reconstructions.
+    """
+    names, pictures = read_pictures(source)
+    if names is not None:
+        chosen = _by_identifier(dict(zip(names, pictures, strict=True)), items, Path(source))
+    elif len(pictures) == len(items):
+        chosen = list(pictures)
+    elif len(pictures) == len(trials):
+        first = trials.reset_index(drop=True).groupby("stimulus_id").head(1)
+        rows = {name: row for row, name in zip(first.index, first["stimulus_id"], strict=True)}
+        chosen = [pictures[rows[name]] for name in items["stimulus_id"]]
+    else:
+        raise InputError(
+            f"{source} holds {len(pictures)} pictures",
+            expected=f"{len(items)}, one per output item"
+            + (f", or {len(trials)}, one per trial" if len(trials) != len(items) else ""),
+            remedy="give the pictures of exactly these trials, in their order",
+        )
+    grey = all(np.ptp(pixels, axis=-1).max() == 0 for pixels in chosen)
+    fitted = fit_pictures(chosen, size=size, channels=1 if grey else 3)
+    return np.repeat(fitted, 3, axis=-1) if grey else fitted
+
+
+def _by_identifier(
+    pictures: dict[str, Pictures], items: pd.DataFrame, folder: Path
+) -> list[Pictures]:
+    wanted = items["stimulus_id"].tolist()
+    if UNKNOWN in wanted:
+        raise InputError(
+            f"the folder {folder} cannot be matched: the recording does not say which stimulus "
+            f"{wanted.count(UNKNOWN)} of {len(wanted)} items are of",
+            expected="a stimulus_id for every trial",
+            remedy="give a table with --trials, or the pictures as one array in trial order",
+        )
+    stems = [Path(name).stem if name not in pictures else name for name in wanted]
+    missing = [name for name in stems if name not in pictures]
+    if missing:
+        raise InputError(
+            f"the folder {folder} has no picture of {len(missing)} of {len(wanted)} items, "
+            f"{missing[0]!r} for example",
+            expected="a file <stimulus_id>.png for every item",
+        )
+    return [pictures[name] for name in stems]

@@ -1,0 +1,1 @@
+"""Embedding priors and the low-level structural branch."""
