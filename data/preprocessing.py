@@ -44,9 +44,12 @@ class Preprocessor:
     Parameters
     ----------
     modality : {"fmri", "eeg", "meg"}
+    weighted : bool
+        Whether voxels were scaled by how much the pictures explain of them.
     """
 
     modality: str = "fmri"
+    weighted: bool = False
     _subjects: dict[str, tuple[VoxelSpace, Array, Array, int]] = field(default_factory=dict)
 
     @property
@@ -71,6 +74,21 @@ class Preprocessor:
             inverse.astype(np.float32),
             len(recording),
         )
+        return self
+
+    def weigh(self, subject: str, weights: Array) -> Preprocessor:
+        """Scale each voxel of a subject by the square root of its weight, after z-scoring.
+
+        Parameters
+        ----------
+        subject : str
+        weights : ndarray of shape (n_voxels,)
+            Expected relative size of a voxel's squared coefficient, from training trials.
+        """
+        space, mean, inverse, n_trials = self._of(subject)
+        scaled = inverse * np.sqrt(weights / np.mean(weights)).astype(np.float32)
+        self._subjects[subject] = (space, mean, scaled, n_trials)
+        self.weighted = True
         return self
 
     def space(self, subject: str) -> VoxelSpace:
@@ -120,7 +138,11 @@ class Preprocessor:
             )
         save_tensors(Path(folder) / "preprocessor.safetensors", tensors)
         PreprocessorFile.model_validate(
-            {"modality": self.modality, "normalisation": "zscore", "subjects": subjects}
+            {
+                "modality": self.modality,
+                "normalisation": "weighted-zscore" if self.weighted else "zscore",
+                "subjects": subjects,
+            }
         ).save(Path(folder) / "preprocessor.json")
 
     @classmethod
@@ -128,7 +150,7 @@ class Preprocessor:
         """Read what :meth:`save` wrote."""
         file = PreprocessorFile.load(Path(folder) / "preprocessor.json")
         tensors = load_tensors(Path(folder) / "preprocessor.safetensors")
-        made = cls(modality=file.modality)
+        made = cls(file.modality, weighted=file.normalisation == "weighted-zscore")
         for label, stored in file.subjects.items():
             try:
                 indices, mean, inverse = (

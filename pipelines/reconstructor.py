@@ -237,7 +237,7 @@ def items_of(recording: Recording, average: str) -> tuple[Recording, pd.DataFram
     if average not in ("none", "stimulus"):
         raise UsageError(f"`average` is {average!r}", expected="none or stimulus")
     items = recording.average("stimulus_id") if average == "stimulus" else recording
-    table = items.trials.copy()
+    table = items.trials.drop(columns="split")  # a split is a matter of training
     if average == "none":
         table["source_trials"] = trial_keys(table)
     return items, table

@@ -26,6 +26,7 @@ def doctor() -> None:
     import os
     import platform
     from importlib.metadata import version
+    from pathlib import Path
 
     import phosphene
 
@@ -38,12 +39,12 @@ def doctor() -> None:
         _report(name, purpose)
     typer.echo(f"typer {version('typer')}, pydantic {version('pydantic')}")
     _devices()
-    cache = os.environ.get("HF_HOME", os.path.join("~", ".cache", "huggingface"))
+    cache = os.environ.get("HF_HOME", "~/.cache/huggingface")
     shared = os.environ.get("PHOSPHENE_SHARED_DATA", "../shared/data")
     typer.echo(f"hub cache: {cache}")
     typer.echo(
         f"example recordings (PHOSPHENE_SHARED_DATA): {shared} "
-        f"({'present' if os.path.isdir(shared) else 'absent'})"
+        f"({'present' if Path(shared).is_dir() else 'absent'})"
     )
     if broken:
         typer.echo(f"core packages that do not work: {', '.join(broken)}")

@@ -23,9 +23,8 @@ def take_debug_flag(arguments: list[str]) -> list[str]:
     """Return the arguments without ``--debug``, which may stand anywhere."""
     global _debug
     _debug = "--debug" in arguments
-    logging.basicConfig(
-        level=logging.DEBUG if _debug else logging.WARNING, format="%(levelname)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("phosphene").setLevel(logging.DEBUG if _debug else logging.WARNING)
     return [argument for argument in arguments if argument != "--debug"]
 
 

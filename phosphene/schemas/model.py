@@ -89,7 +89,7 @@ class PreprocessorFile(Stored):
 
     schema_name: ClassVar[str] = "preprocessor"
     modality: Literal["fmri", "eeg", "meg"]
-    normalisation: Literal["zscore"]
+    normalisation: Literal["zscore", "weighted-zscore"]
     subjects: dict[str, SubjectPreprocessing]
 
 

@@ -12,6 +12,7 @@ from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import Pictures
 from phosphene.data.preprocessing import Preprocessor
 from phosphene.encoders.brain import BRAIN_ENCODERS
+from phosphene.encoders.brain.voxel_reliability import explained_variance
 from phosphene.encoders.stimulus import STIMULUS_ENCODERS
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError, UsageError
@@ -37,6 +38,7 @@ class EncoderConfig(Config):
     encoder: str = "ridge"
     groups: Literal["stimulus", "session", "run"] = "stimulus"
     average: Literal["none", "stimulus"] = "none"
+    voxel_weights: Literal["explained", "none"] = "explained"
     seed: int = 0
     options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
 
@@ -57,6 +59,10 @@ def train_encoder(config: EncoderConfig) -> tuple[Path, dict[str, float]]:
     target = load_target(config.target)
     values = cached_targets(dataset, target, recording.trials["stimulus_id"].tolist())
     preprocessor = Preprocessor(modality=recording.modality).fit(recording)
+    if config.voxel_weights == "explained":
+        normalised = preprocessor.transform(recording)
+        weights = explained_variance(normalised, values, groups=config.groups)
+        preprocessor.weigh(subject, weights)
     encoder = BRAIN_ENCODERS.get(config.encoder)(**config.options)
     fitted = preprocessor.transform(recording)
     if config.average == "stimulus":
@@ -150,9 +156,7 @@ def _mean_picture(pictures: list[Pictures]) -> torch.Tensor:
     return torch.from_numpy(mean.astype(np.float32)).permute(2, 0, 1).contiguous()
 
 
-def _protocol(
-    dataset: CanonicalDataset, recording: Recording, config: EncoderConfig
-) -> Protocol:
+def _protocol(dataset: CanonicalDataset, recording: Recording, config: EncoderConfig) -> Protocol:
     space = recording.space
     left_out = {"stimulus": "picture", "session": "session", "run": "run"}[config.groups]
     return Protocol(
@@ -160,7 +164,8 @@ def _protocol(
         dataset_hash=dataset.file.hash,
         subjects=[recording.subject],
         mask="all columns" if space is None else f"{space.describe()} (voxels {space.hash})",
-        normalisation="z-score per voxel",
+        normalisation="z-score per voxel"
+        + (", scaled by explained variance" if config.voxel_weights == "explained" else ""),
         normalisation_fitted_on="training trials",
         averaging_train="mean of repetitions" if config.average == "stimulus" else "single trials",
         averaging_test="not run yet",

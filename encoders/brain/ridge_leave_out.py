@@ -13,16 +13,14 @@ this is the identity behind generalised cross-validation (Golub, Heath and Wahba
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from phosphene.encoders.brain.ridge_spectrum import Spectrum
 from phosphene.errors import UsageError
-
-if TYPE_CHECKING:
-    from phosphene.encoders.brain.ridge_solver import Spectrum
 
 __all__ = ["LeaveOut"]
 
@@ -92,7 +90,8 @@ class LeaveOut:
 
     @staticmethod
     def _batch(matrix: Tensor, rows: slice, size: int) -> Tensor:
-        return matrix[rows].unflatten(0, (-1, size))
+        batch: Tensor = matrix[rows].unflatten(0, (-1, size))
+        return batch
 
     def residuals(self, V: Tensor, alphas: Sequence[float]) -> Iterator[Tensor]:
         """Yield the left-out residuals of centred columns, for each alpha.

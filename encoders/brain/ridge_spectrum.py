@@ -1,0 +1,111 @@
+"""Inputs of a ridge regression, decomposed once for every target and every alpha.
+
+The Gram matrix (``Xc Xc'`` or ``Xc' Xc``, whichever is smaller) and its eigenvectors are always
+in float64: in float32 the small eigenvalues drown in the rounding of the largest
+(``docs/ridge.md`` has the figures).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phosphene.errors import InputError
+
+__all__ = ["Spectrum", "blocks", "decompose"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The inputs, centred, and their left singular vectors.
+
+    Parameters
+    ----------
+    inputs : Tensor of shape (n, p)
+        Centred inputs ``Xc``, in the precision of the products with targets.
+    mean : Tensor of shape (p,)
+    left : Tensor of shape (n, r), float64
+        ``U``, orthonormal and orthogonal to the constant; ``r`` is the rank.
+    eigenvalues : Tensor of shape (r,), float64
+        Squared singular values, increasing.
+    """
+
+    inputs: Tensor
+    mean: Tensor
+    left: Tensor
+    eigenvalues: Tensor
+
+    @property
+    def complete(self) -> bool:
+        """Whether ``U`` and the constant span all trials (as when p is at least n)."""
+        return self.left.shape[1] == len(self.left) - 1
+
+    def kept(self, alpha: float) -> Tensor:
+        """Return ``alpha / (l + alpha)``, the share of each direction left in the residual."""
+        return (alpha / (self.eigenvalues + alpha)).to(self.inputs.dtype)
+
+
+def decompose(
+    X: Tensor | Array,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    memory: int = 2**27,
+) -> Spectrum:
+    """Centre the inputs and decompose the smaller of their two Gram matrices.
+
+    Parameters
+    ----------
+    X : Tensor or ndarray of shape (n, p)
+        One row per trial. A column that does not vary has no effect.
+    dtype : torch.dtype
+        Of the centred inputs; the decomposition itself is in float64.
+    memory : int
+        Bytes for float64 copies of parts of ``X``.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two rows, or a value is not finite.
+    """
+    X = (X if isinstance(X, Tensor) else torch.from_numpy(np.array(X))).to(device)
+    if X.ndim != 2 or len(X) < 2 or X.shape[1] < 1:
+        raise InputError(f"inputs of shape {tuple(X.shape)}", "(n, p) with two rows or more")
+    (n, p), dual = X.shape, X.shape[0] <= X.shape[1]
+    across = list(blocks(p, memory // (16 * n)))
+    mean = torch.cat([X[:, part].double().mean(0) for part in across])
+    if not torch.isfinite(mean).all():
+        raise InputError(
+            f"inputs that are not finite in {int((~torch.isfinite(mean)).sum())} of {p} columns",
+            expected="finite numbers",
+            remedy="leave out these columns or the damaged trials",
+        )
+    centred = torch.empty(n, p, dtype=dtype, device=X.device)
+    gram = torch.zeros(min(n, p), min(n, p), dtype=torch.float64, device=X.device)
+    for part in across if dual else blocks(n, memory // (16 * p)):
+        where = (slice(None), part) if dual else (part, slice(None))
+        block = X[where].double() - (mean[part] if dual else mean)
+        centred[where] = block
+        gram.addmm_(*((block, block.T) if dual else (block.T, block)))
+    eigenvalues, vectors = torch.linalg.eigh(gram)
+    floor = eigenvalues[-1].clamp(min=0) * max(n, p) * torch.finfo(torch.float64).eps
+    first = len(gram) - min(int((eigenvalues > floor).sum()), n - 1)
+    eigenvalues, left = eigenvalues[first:], vectors[:, first:]
+    if not dual:
+        left, vectors = left.new_empty(n, len(eigenvalues)), left / eigenvalues.sqrt()
+        for part in blocks(n, memory // (16 * p)):
+            left[part] = (X[part].double() - mean) @ vectors
+    return Spectrum(centred, mean.to(dtype), left, eigenvalues)
+
+
+def blocks(size: int, width: int) -> Iterator[slice]:
+    """Cut ``range(size)`` into slices of at most ``width``."""
+    width = max(1, width)
+    return (slice(start, min(start + width, size)) for start in range(0, size, width))

@@ -1,0 +1,194 @@
+"""Train a picture autoencoder: pictures in, a target folder with a sample sheet out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from phosphene.config import Config
+from phosphene.data.pictures import (
+    Pictures,
+    fit_pictures,
+    picture_hash,
+    read_pictures,
+    write_picture,
+)
+from phosphene.encoders.stimulus.autoencoder import PictureAutoencoder
+from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.generators.base import to_uint8
+from phosphene.pipelines.metrics import mean_squared_error, pixel_correlation
+from phosphene.pipelines.training.augmentation import AugmentationConfig, augment
+from phosphene.pipelines.training.engine import EngineConfig, TrainingResult, train
+from phosphene.seeds import item_seed
+from phosphene.storage import read_json, write_json, write_text
+from phosphene.workfolder import WorkFolder
+
+__all__ = ["AutoencoderConfig", "train_autoencoder"]
+
+SHEET_COLUMNS = 12
+
+
+class AutoencoderConfig(Config):
+    """Settings of ``phosphene train autoencoder``."""
+
+    pictures: str
+    output: str
+    size: int = 64
+    channels: int = 3
+    latent: int = 12
+    width: int = 16
+    kl_weight: float = 1.0
+    held_out: float = 0.1
+    augmentation: AugmentationConfig = AugmentationConfig()
+    training: EngineConfig = EngineConfig(
+        epochs=100, batch_size=64, learning_rate=2e-3, warmup_steps=100, ema_decay=0.99
+    )
+
+
+def train_autoencoder(
+    config: AutoencoderConfig, *, resume: bool = False
+) -> tuple[Path, dict[str, float]]:
+    """Train, choose by held-out pictures, write the folder.
+
+    Returns
+    -------
+    folder : Path
+        ``config.json``, ``model.safetensors``, ``samples.png``, ``training.json``, ``README.md``.
+    summary : dict of str to float
+        Figures on held-out pictures.
+    """
+    if not 0 < config.held_out < 1:
+        raise UsageError(f"`held_out` is {config.held_out}", expected="a share between 0 and 1")
+    work = WorkFolder.open(config.output, last="config.json", resume=resume)
+    if work.finished:
+        return work.root, cast(dict[str, float], read_json(work.root / "training.json")["summary"])
+    pictures, held_out = _split(config)
+    # The weights start from their own stream, whatever was drawn before.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(item_seed(config.training.seed, "weights", "autoencoder", 0))
+        model = PictureAutoencoder(config.size, config.channels, config.latent, config.width)
+
+    def objective(
+        network: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, done: float
+    ) -> dict[str, Tensor]:
+        seen = augment(batch["pictures"], generator, config.augmentation)
+        # The divergence is let in slowly, else latents are switched off before they are used.
+        weight = config.kl_weight * min(1.0, done / 0.1)
+        return cast(PictureAutoencoder, network).training_loss(seen.clamp(0, 1), generator, weight)
+
+    result = train(
+        model,
+        {"pictures": pictures},
+        objective,
+        config.training,
+        folder=work.partial,
+        validate=lambda network: _held_out_loss(
+            cast(PictureAutoencoder, network), held_out, config
+        ),
+        label="autoencoder",
+    )
+    model.cpu().load_state_dict(result.state)
+    model.eval()
+    model.standardise(pictures)
+    return _write(work, config, model, result, pictures, held_out)
+
+
+def _split(config: AutoencoderConfig) -> tuple[Tensor, Tensor]:
+    """Return training and held-out pictures (n, C, H, W) in 0..1; copies stay on one side."""
+    _, found = read_pictures(config.pictures)
+    fitted = fit_pictures(found, size=config.size, channels=config.channels)
+    hashes = np.array([picture_hash(pixels) for pixels in fitted])
+    different = np.unique(hashes)
+    n_held_out = round(config.held_out * len(different))
+    if n_held_out < 1 or len(different) - n_held_out < 2:
+        raise InputError(
+            f"{config.pictures} holds {len(different)} different pictures",
+            expected="enough to hold some out (at least about 20)",
+        )
+    seed = item_seed(config.training.seed, "held-out", "pictures", 0)
+    order = np.random.default_rng(seed).permutation(different)
+    held_out = np.isin(hashes, order[:n_held_out])
+    tensor = torch.from_numpy(fitted).permute(0, 3, 1, 2).float() / 255
+    return tensor[~held_out], tensor[held_out]
+
+
+def _held_out_loss(model: PictureAutoencoder, pictures: Tensor, config: AutoencoderConfig) -> float:
+    """Return the bound on held-out pictures, with the same noise each time."""
+    device = model.latent_mean.device
+    generator = torch.Generator(device=device).manual_seed(config.training.seed)
+    total = 0.0
+    for part in pictures.split(256):
+        terms = model.training_loss(part.to(device), generator, config.kl_weight)
+        total += float(terms["loss"]) * len(part)
+    return total / len(pictures)
+
+
+def _write(
+    work: WorkFolder,
+    config: AutoencoderConfig,
+    model: PictureAutoencoder,
+    result: TrainingResult,
+    pictures: Tensor,
+    held_out: Tensor,
+) -> tuple[Path, dict[str, float]]:
+    shown, decoded = to_uint8(held_out), to_uint8(model.decode(_encode(model, held_out)))
+    summary = {
+        "held_out_pictures": float(len(held_out)),
+        "held_out_r": float(pixel_correlation(decoded, shown).mean()),
+        "held_out_mse": float(mean_squared_error(decoded, shown).mean()),
+        "best_epoch": float(min(result.history, key=lambda row: row["validation"])["epoch"]),
+    }
+    shutil.rmtree(work.partial / "checkpoint", ignore_errors=True)
+    model.save_pretrained(work.partial)
+    write_picture(work.partial / "samples.png", _sheet(model, shown, decoded, config.training.seed))
+    write_json(
+        work.partial / "training.json",
+        {
+            "config": config.model_dump(mode="json"),
+            "summary": summary,
+            "history": result.history,
+            "n_training_pictures": len(pictures),
+        },
+    )
+    write_text(work.partial / "README.md", _card(config, summary, len(pictures)))
+    return work.finish(), summary
+
+
+def _encode(model: PictureAutoencoder, pictures: Tensor) -> Tensor:
+    return model.encode(list(to_uint8(pictures)))
+
+
+def _sheet(
+    model: PictureAutoencoder,
+    shown: np.ndarray,
+    decoded: np.ndarray,
+    seed: int,
+) -> Pictures:
+    """Return one picture: held-out ones, what the model makes of them, and pictures it invents."""
+    n_columns = min(SHEET_COLUMNS, len(shown))
+    noise = torch.randn(n_columns, model.latent, generator=torch.Generator().manual_seed(seed))
+    rows = [shown[:n_columns], decoded[:n_columns], to_uint8(model.decode(noise))]
+    framed = [np.pad(row, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=128) for row in rows]
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in framed], axis=0)
+
+
+def _card(config: AutoencoderConfig, summary: dict[str, float], n_pictures: int) -> str:
+    return f"""# Picture autoencoder
+
+A variational autoencoder of {config.size} x {config.size} pictures with {config.channels}
+channel(s) and {config.latent} numbers per picture, trained on {n_pictures} pictures.
+
+Held-out pictures through it: Pearson r {summary["held_out_r"]:.3f}, mean squared error
+{summary["held_out_mse"]:.4f} ({summary["held_out_pictures"]:.0f} pictures; the training length
+was chosen on them).
+
+`samples.png`: held-out pictures, what the model makes of them, and pictures it invents.
+
+Use it as a target: `phosphene train encoder --target local-dir:THIS_FOLDER ...`
+"""
