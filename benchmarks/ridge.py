@@ -2,9 +2,12 @@
 
 Prints the time of the products that no solver avoids (the floor), of this package, of
 scikit-learn's Ridge fitted once per 768 targets and per alpha (as published decoders do), and of
-himalaya, all in float32 in this process, and how far each is from the float64 solution.
+himalaya, all with float32 data in this process, and how far each is from the float64 solution.
 
-    python benchmarks/ridge.py [--quick] [--trials N --voxels P --targets T]
+    python benchmarks/ridge.py [--quick] [--threads 1] [--trials N --voxels P --targets T]
+
+The eigendecomposition of the floor is in float64, because a float32 one (its time is printed too)
+is less accurate than scikit-learn; the kernel of the floor is in float32.
 """
 
 from __future__ import annotations
@@ -16,22 +19,31 @@ from typing import Any
 
 import numpy as np
 import torch
+from himalaya.backend import set_backend
+from himalaya.kernel_ridge import KernelRidgeCV
+from himalaya.ridge import RidgeCV as HimalayaRidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
+from threadpoolctl import threadpool_limits
 
 from phosphene.encoders.brain.ridge_solver import solve_ridge
 from phosphene.encoders.brain.ridge_spectrum import decompose
 
 GROUP = 768
 ALPHAS = [float(alpha) for alpha in np.logspace(1, 5.5, 10)]
+Jobs = dict[str, Callable[[], Any]]
 
 
-def timed(work: Callable[[], Any], repeats: int) -> float:
-    """Return the shortest time of a few repeats, in seconds."""
-    times = []
+def shortest(jobs: Jobs, repeats: int) -> dict[str, float]:
+    """Return the shortest time of each job in seconds; the jobs take turns."""
+    # Processor time of a single thread feels less of what else the machine does.
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    best = dict.fromkeys(jobs, float("inf"))
     for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+        for name, job in jobs.items():
+            start = clock()
+            job()
+            best[name] = min(best[name], clock() - start)
+    return best
 
 
 def make_problem(n: int, p: int, t: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,56 +57,63 @@ def make_problem(n: int, p: int, t: int) -> tuple[np.ndarray, np.ndarray]:
     return X, Y
 
 
-def floor_parts(X: np.ndarray, Y: np.ndarray, repeats: int) -> dict[str, tuple[float, float, int]]:
-    """Return operations, seconds and bytes of each product nobody avoids, all in float32."""
+def floor_jobs(X: np.ndarray, Y: np.ndarray) -> tuple[Jobs, dict[str, float], dict[str, int]]:
+    """Return the products nobody avoids, their operations, and the bytes they read and write."""
     A, B = torch.from_numpy(X), torch.from_numpy(Y)
     (n, p), t = X.shape, Y.shape[1]
-    kernel = torch.empty(n, n)
-    vectors = torch.linalg.eigh(A @ A.T)[1]
-    projected, dual, primal = vectors.T @ B, torch.empty(n, t), torch.empty(p, t)
-    jobs = {  # outputs exist before the clock starts: no page is touched for the first time
-        "kernel XX'": (2 * n * n * p, n * p + n * n, lambda: torch.mm(A, A.T, out=kernel)),
-        "eigendecomposition": (9 * n**3, 2 * n * n, lambda: torch.linalg.eigh(kernel)),
-        "Q'Y": (2 * n * n * t, 2 * n * t, lambda: torch.mm(vectors.T, B, out=projected)),
-        "dual weights": (2 * n * n * t, 2 * n * t, lambda: torch.mm(vectors, projected, out=dual)),
-        "coefficients": (2 * n * p * t, (n + p) * t, lambda: torch.mm(A.T, dual, out=primal)),
+    kernel, vectors = A @ A.T, torch.linalg.qr(A[:, :n])[0]
+    double = kernel.double()
+    projected, dual, primal = torch.zeros(n, t), torch.zeros(n, t), torch.zeros(p, t)
+    jobs: Jobs = {  # outputs exist beforehand, so that no page is touched for the first time
+        "kernel XX'": lambda: torch.mm(A, A.T, out=kernel),
+        "eigendecomposition": lambda: torch.linalg.eigh(double),
+        "Q'Y": lambda: torch.mm(vectors.T, B, out=projected),
+        "dual weights": lambda: torch.mm(vectors, projected, out=dual),
+        "coefficients": lambda: torch.mm(A.T, dual, out=primal),
+        "(float32 eigendec.)": lambda: torch.linalg.eigh(kernel),
     }
-    return {k: (float(ops), timed(job, repeats), 4 * size) for k, (ops, size, job) in jobs.items()}
-
-
-def scikit_learn(X: np.ndarray, Y: np.ndarray, fits: int) -> tuple[float, float]:
-    """Return seconds for all targets and alphas, extrapolated, by Ridge and by RidgeCV."""
-    from sklearn.linear_model import Ridge, RidgeCV
-
-    groups = Y.shape[1] / min(GROUP, Y.shape[1])
-    parts = [np.ascontiguousarray(Y[:, k * GROUP : (k + 1) * GROUP]) for k in range(fits)]
-    parts = [part for part in parts if part.shape[1] == min(GROUP, Y.shape[1])]
-    each = [timed(lambda part=part: Ridge(alpha=ALPHAS[4]).fit(X, part), 1) for part in parts]
-    chosen = timed(lambda: RidgeCV(ALPHAS, alpha_per_target=False).fit(X, parts[0]), 1)
-    return min(each) * groups * len(ALPHAS), chosen * groups
-
-
-def himalaya(X: np.ndarray, Y: np.ndarray) -> tuple[float, float]:
-    """Return seconds of himalaya's dual and primal ways, alphas by five folds."""
-    from himalaya.backend import set_backend
-    from himalaya.kernel_ridge import KernelRidgeCV
-    from himalaya.ridge import RidgeCV
-
-    set_backend("torch")
-    centred, targets = X - X.mean(0), Y - Y.mean(0)  # the kernel estimator has no intercept
-    dual = timed(lambda: KernelRidgeCV(ALPHAS, kernel="linear", cv=5).fit(centred, targets), 1)
-    quiet = {"warn": False}
-    primal = timed(
-        lambda: RidgeCV(ALPHAS, fit_intercept=True, cv=5, solver_params=quiet).fit(X, Y), 1
+    operations = [2 * n * n * p, 9 * n**3, 2 * n * n * t, 2 * n * n * t, 2 * n * p * t, 9 * n**3]
+    numbers = [n * p + n * n, 4 * n * n, 2 * n * t + n * n, 2 * n * t + n * n,
+               (n + p) * t + n * p, 2 * n * n]  # fmt: skip
+    return (
+        jobs,
+        dict(zip(jobs, map(float, operations), strict=True)),
+        {name: 4 * count for name, count in zip(jobs, numbers, strict=True)},
     )
-    set_backend("numpy")
-    return dual, primal
+
+
+def our_jobs(X: np.ndarray, Y: np.ndarray) -> Jobs:
+    """Return complete fits: ten alphas judged by left-out pictures, weights for every target."""
+    n, t = Y.shape
+
+    def fit(form: Any, **options: Any) -> None:
+        solve_ridge(decompose(X), Y, ALPHAS, groups=np.arange(n), form=form, **options)
+
+    return {
+        "dual": lambda: fit("dual"),
+        "primal": lambda: fit("primal"),
+        "left out": lambda: fit("dual", keep_left_out=True),
+        "own alphas": lambda: fit("dual", target_groups=np.arange(t)),
+    }
+
+
+def peer_jobs(X: np.ndarray, Y: np.ndarray) -> Jobs:
+    """Return one scikit-learn fit (of one group of targets) and himalaya's fits of all."""
+    group = np.ascontiguousarray(Y[:, :GROUP])
+    centred, targets = X - X.mean(0), Y - Y.mean(0)  # himalaya's kernel way has no intercept
+    quiet = {"warn": False}
+    return {
+        "Ridge": lambda: Ridge(alpha=ALPHAS[4]).fit(X, group),
+        "RidgeCV": lambda: RidgeCV(ALPHAS, alpha_per_target=False).fit(X, group),
+        "dual": lambda: KernelRidgeCV(ALPHAS, kernel="linear", cv=5).fit(centred, targets),
+        "primal": lambda: HimalayaRidgeCV(
+            ALPHAS, fit_intercept=True, cv=5, solver_params=quiet
+        ).fit(X, Y),
+    }
 
 
 def accuracy(X: np.ndarray, Y: np.ndarray) -> tuple[float, float]:
     """Return the error of our and of scikit-learn's float32 coefficients, against float64."""
-    from sklearn.linear_model import Ridge
-
     Y = np.ascontiguousarray(Y[:, :GROUP])
     exact = Ridge(alpha=ALPHAS[0]).fit(X.astype(np.float64), Y.astype(np.float64)).coef_.T
     ours = solve_ridge(decompose(X), Y, ALPHAS[:1]).coefficients().numpy()
@@ -103,54 +122,60 @@ def accuracy(X: np.ndarray, Y: np.ndarray) -> tuple[float, float]:
     return float(np.linalg.norm(ours - exact) / size), float(np.linalg.norm(theirs - exact) / size)
 
 
+def report(
+    floor: dict[str, float], ours: dict[str, float], peers: dict[str, float], t: int
+) -> None:
+    """Print the table of times and ratios."""
+    groups = t / min(GROUP, t)
+    sklearn = peers["Ridge"] * groups * len(ALPHAS)
+    products = ["kernel XX'", "eigendecomposition", "Q'Y", "dual weights", "coefficients"]
+    floors = {form: sum(ours[name] for name in products[:k])
+              for form, k in (("dual", 4), ("primal", 5))}  # fmt: skip
+    print(f"\n{'':50s}{'seconds':>9s}{'floor':>8s}{'sklearn':>9s}{'himalaya':>9s}")
+    for form, words in (("dual", "dual weights"), ("primal", "coefficients")):
+        print(f"{'floor, ' + words:50s}{floors[form]:9.2f}")
+        ratios = (ours[form] / floors[form], sklearn / ours[form], peers[form] / ours[form])
+        print("{:50s}{:9.2f}{:7.2f}x{:8.1f}x{:8.1f}x".format(
+            f"phosphene, {words}, alpha by left-out pictures", ours[form], *ratios))  # fmt: skip
+    for name, words in (("left out", "left-out predictions too"),
+                        ("own alphas", "an alpha for every target")):  # fmt: skip
+        print(f"{'phosphene, dual weights, ' + words:50s}{ours[name]:9.2f}")
+    print(f"{f'scikit-learn Ridge, per {GROUP} targets and alpha':50s}{sklearn:9.1f}"
+          f"   = {peers['Ridge']:.2f} s a fit, extrapolated; chooses no alpha")  # fmt: skip
+    print(f"{f'scikit-learn RidgeCV, per {GROUP} targets':50s}{peers['RidgeCV'] * groups:9.1f}"
+          f"   = {peers['RidgeCV']:.2f} s a fit, extrapolated")  # fmt: skip
+    print(f"{'himalaya KernelRidgeCV (dual), 5 folds':50s}{peers['dual']:9.1f}")
+    print(f"{'himalaya RidgeCV (coefficients), 5 folds':50s}{peers['primal']:9.1f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the size")
+    parser.add_argument("--quick", action="store_true", help="a fifth of each size")
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--voxels", type=int, default=8000)
     parser.add_argument("--targets", type=int, default=20000)
-    parser.add_argument("--fits", type=int, default=4, help="scikit-learn fits that are timed")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
-    n, p, t = options.trials, options.voxels, options.targets
-    if options.quick:
-        n, p, t = n // 5, p // 5, t // 5
+    torch.set_num_threads(options.threads)
+    threadpool_limits(options.threads)
+    set_backend("torch")
+    n, p, t = (size // (5 if options.quick else 1)
+               for size in (options.trials, options.voxels, options.targets))  # fmt: skip
     X, Y = make_problem(n, p, t)
-    pictures = np.arange(n)
-    each = np.arange(t)
-
-    def ours(form: str, **settings: Any) -> Callable[[], Any]:
-        return lambda: solve_ridge(decompose(X), Y, ALPHAS, groups=pictures, form=form, **settings)
-
     print(f"{n} trials x {p} voxels -> {t} targets, {len(ALPHAS)} alphas, float32, "
-          f"{torch.get_num_threads()} threads")  # fmt: skip
-    parts = floor_parts(X, Y, options.repeats)
-    for name, (operations, seconds, size) in parts.items():
-        print(f"  {name:20s} {operations / 1e9:8.0f} GFLOP {size / 1e6:8.0f} MB {seconds:8.2f} s"
-              f" {operations / seconds / 1e9:6.0f} GFLOP/s")  # fmt: skip
-    full = sum(seconds for _, seconds, _ in parts.values())
-    floors = {"dual": full - parts["coefficients"][1], "primal": full}
-    times = {form: timed(ours(form), options.repeats) for form in floors}
-    left_out = timed(ours("dual", keep_left_out=True), 1)
-    own = timed(ours("dual", target_groups=each), 1)
-    ridge, ridge_cv = scikit_learn(X, Y, options.fits)
-    himalaya_times = dict(zip(floors, himalaya(X, Y), strict=True))
-
-    print(f"\n{'':46s}{'seconds':>9s}{'of floor':>10s}{'sklearn':>9s}{'himalaya':>9s}")
-    for form, words in (("dual", "dual weights"), ("primal", "coefficients")):
-        print(f"floor, {words:39s}{floors[form]:9.2f}")
-        print(f"phosphene, {words + ', alpha by left-out pictures':35s}{times[form]:9.2f}"
-              f"{times[form] / floors[form]:9.2f}x{ridge / times[form]:8.1f}x"
-              f"{himalaya_times[form] / times[form]:8.1f}x")  # fmt: skip
-    print(f"phosphene, dual, left-out predictions too     {left_out:9.2f}")
-    print(f"phosphene, dual, an alpha for every target    {own:9.2f}")
-    print(f"scikit-learn Ridge, per {GROUP} targets and alpha {ridge:10.1f}  extrapolated from "
-          f"{options.fits} fits; no choice of alpha")  # fmt: skip
-    print(f"scikit-learn RidgeCV, per {GROUP} targets {ridge_cv:18.1f}  extrapolated from 1 fit")
-    print(f"himalaya KernelRidgeCV, 5 folds {himalaya_times['dual']:23.1f}  no intercept")
-    print(f"himalaya RidgeCV, 5 folds {himalaya_times['primal']:29.1f}")
+          f"{options.threads} threads")  # fmt: skip
+    jobs, operations, sizes = floor_jobs(X, Y)
+    times = shortest({**jobs, **our_jobs(X, Y)}, options.repeats)
+    for name in jobs:
+        rate = operations[name] / times[name] / 1e9
+        print(f"  {name:20s}{operations[name] / 1e9:7.1f} GFLOP {sizes[name] / 1e6:6.0f} MB"
+              f"{times[name]:8.2f} s {rate:5.0f} GFLOP/s")  # fmt: skip
+    peers = shortest(peer_jobs(X, Y), 2 if options.quick else 1)
+    peers |= shortest({"Ridge": peer_jobs(X, Y)["Ridge"]}, 4)
+    report(times, peers, t)
     mine, theirs = accuracy(X, Y)
-    print(f"\nrelative error of coefficients against float64: phosphene {mine:.1e}, "
+    print(f"\nerror of coefficients against float64: phosphene {mine:.1e}, "
           f"scikit-learn {theirs:.1e}")  # fmt: skip
 
 

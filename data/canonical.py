@@ -105,6 +105,7 @@ class CanonicalDataset:
             raise InputError(
                 f"subject {subject} of {self.root} has no trials in {', '.join(splits)}",
                 expected="at least one trial",
+                remedy="choose another subject, or mark such trials in the --trials table",
             )
         return whole.select(rows)
 

@@ -51,6 +51,7 @@ def as_pictures(array: np.ndarray[Any, Any], *, source: str) -> Pictures:
         raise InputError(
             f"{source} has the shape {array.shape}",
             expected="pictures as (n, H, W), (n, H, W, 1 or 3) or (n, 1 or 3, H, W)",
+            remedy="reshape or split the array: one picture per row",
         )
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
@@ -74,19 +75,26 @@ def read_picture(path: str | os.PathLike[str]) -> Pictures:
 
     source = Path(path)
     if not source.is_file():
-        raise InputError(f"there is no picture {source}", "a picture file")
+        raise InputError(
+            f"there is no picture {source}",
+            "a picture file",
+            remedy="check the path, or prepare the dataset again",
+        )
     try:
         with Image.open(source) as image:
             grey = image.mode in ("1", "L", "LA", "I;16", "I")
             pixels = np.asarray(image.convert("L" if grey else "RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise InputError(
-            f"{source} is not a readable picture ({error})", "a PNG or JPEG"
+            f"{source} is not a readable picture ({error})",
+            "a PNG or JPEG",
+            remedy="open it in a viewer and save it again as PNG, or copy it from its source",
         ) from error
     except Image.DecompressionBombError as error:
         raise InputError(
             f"{source} is far too large ({error})",
             expected=f"at most {Image.MAX_IMAGE_PIXELS} pixels",
+            remedy="shrink the picture first",
         ) from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
@@ -120,6 +128,7 @@ def read_pictures(
         raise InputError(
             f"the folder {path} holds no pictures",
             expected=f"files ending in {', '.join(PICTURE_SUFFIXES)}",
+            remedy="check the folder; convert pictures of another kind to PNG",
         )
     names = [file.stem for file in files]
     twice = (
@@ -129,6 +138,7 @@ def read_pictures(
         raise InputError(
             f"the folder {path} holds several pictures named {sorted(twice)[0]!r}",
             expected="one file per name: the name is the picture's identifier",
+            remedy="give every picture its own name",
         )
     return names, [read_picture(file) for file in files]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ from phosphene.data.pictures import (
 )
 from phosphene.errors import InputError, UsageError
 from phosphene.schemas import DatasetFile, SubjectGeometry
-from phosphene.storage import atomic_path, hash_bytes, save_array
+from phosphene.storage import TEMPORARY, atomic_path, hash_bytes, save_array, write_error
 from phosphene.trials import UNKNOWN
 from phosphene.types import Recording
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["write_subject"]
 
 BLOCK_BYTES = 64 * 2**20
+STARTED = ".preparing"
 
 
 def write_subject(
@@ -57,12 +59,14 @@ def write_subject(
     """
     folder = Path(root)
     existing = _existing(folder, recording)
-    trials, pictures = _match_stimuli(recording.trials, stimuli)
     known = (
         {}
         if existing is None
         else dict(zip(existing.stimuli["stimulus_id"], existing.stimuli["hash"], strict=True))
     )
+    trials, pictures = _match_stimuli(recording.trials, stimuli, known)
+    if existing is None:
+        _start(folder)
     rows = _stimulus_rows(existing) + _write_pictures(folder, pictures, known)
     geometry = _write_recording(folder, recording, dtype, source)
     _write_tables(folder, existing, recording.subject, trials, rows)
@@ -70,7 +74,7 @@ def write_subject(
     subjects[recording.subject] = geometry
     content = "".join(sorted(f"{row['stimulus_id']}={row['hash']};" for row in rows))
     DatasetFile(
-        name=(name or folder.name) if existing is None else existing.file.name,
+        name=(name or folder.resolve().name) if existing is None else existing.file.name,
         modality=recording.modality,
         subjects=subjects,
         stimulus_kind="pictures" if rows else "none",
@@ -79,6 +83,7 @@ def write_subject(
         licence=licence if existing is None else existing.file.licence,
         created_with=f"phosphene {phosphene.__version__}",
     ).save(folder / "dataset.json")
+    (folder / STARTED).unlink(missing_ok=True)
     return CanonicalDataset.open(folder)
 
 
@@ -92,12 +97,7 @@ def _existing(folder: Path, recording: Recording) -> CanonicalDataset | None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     if not (folder / "dataset.json").is_file():
-        if folder.is_dir() and {item.name for item in folder.iterdir()} <= {
-            "recordings",
-            "stimuli",
-            "stimuli.parquet",
-            "trials.parquet",
-        }:
+        if (folder / STARTED).is_file():
             return None  # an interrupted preparation: it is done again from the start
         raise UsageError(
             f"the output {folder} exists and is not a dataset",
@@ -112,14 +112,38 @@ def _existing(folder: Path, recording: Recording) -> CanonicalDataset | None:
             remedy="choose another output or subject, or remove the dataset first",
         )
     if recording.modality != dataset.file.modality:
-        raise UsageError(f"the dataset {folder} holds {dataset.file.modality} recordings")
+        raise UsageError(
+            f"the dataset {folder} holds {dataset.file.modality} recordings",
+            expected=f"{recording.modality} recordings, as the new subject has",
+            remedy="choose another output",
+        )
     return dataset
 
 
+def _start(folder: Path) -> None:
+    """Mark a folder as being prepared, and clear what an interrupted preparation left in it.
+
+    Only the mark tells such a folder from one where recordings and stimuli of the user lie.
+    """
+    try:
+        if (folder / STARTED).is_file():
+            for name in ("recordings", "stimuli"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            for path in folder.glob(f"{TEMPORARY}*"):
+                path.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STARTED).touch()
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
 def _match_stimuli(
-    trials: pd.DataFrame, stimuli: str | os.PathLike[str] | None
+    trials: pd.DataFrame, stimuli: str | os.PathLike[str] | None, known: dict[str, str]
 ) -> tuple[pd.DataFrame, dict[str, Pictures]]:
-    """Return the trials with final stimulus ids, and the picture of each id."""
+    """Return the trials with final stimulus ids, and the picture of each id.
+
+    ``known`` has the ids of the dataset's stimuli and the hashes of their pictures.
+    """
     if stimuli is None:
         return trials, {}
     named = trials["stimulus_id"].tolist()
@@ -129,9 +153,7 @@ def _match_stimuli(
     given = UNKNOWN not in named
     if len(pictures) == len(trials):
         if not given:  # equal pictures are one stimulus, so that they never part in a split
-            hashes = [picture_hash(pixels) for pixels in pictures]
-            first = {h: row for row, h in reversed(list(enumerate(hashes)))}
-            named = [f"stimulus-{first[h]:06d}" for h in hashes]
+            named = _name_by_content(pictures, known)
             trials = trials.assign(stimulus_id=named)
             trials["repetition"] = trials.groupby("stimulus_id").cumcount() + 1
         return trials, _by_row(named, pictures, str(stimuli))
@@ -146,6 +168,17 @@ def _match_stimuli(
     )
 
 
+def _name_by_content(pictures: Pictures | list[Pictures], known: dict[str, str]) -> list[str]:
+    """Return an id per picture: the one its content has, or a new number."""
+    names = {content: name for name, content in known.items()}
+    numbers = [name.removeprefix("stimulus-") for name in known]
+    first = 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
+    hashes = [picture_hash(pixels) for pixels in pictures]
+    for row, content in enumerate(hashes):
+        names.setdefault(content, f"stimulus-{first + row:06d}")
+    return [names[content] for content in hashes]
+
+
 def _by_name(named: list[str], pictures: dict[str, Pictures], source: str) -> dict[str, Pictures]:
     stems = {Path(n).stem if n.lower().endswith(PICTURE_SUFFIXES) else n: n for n in named}
     missing = sorted(stem for stem in stems if stem not in pictures)
@@ -154,6 +187,7 @@ def _by_name(named: list[str], pictures: dict[str, Pictures], source: str) -> di
             f"{source} has no picture of {len(missing)} of {len(stems)} stimuli, "
             f"{missing[0]!r} for example",
             expected="a file <stimulus_id>.png for each stimulus of the trials",
+            remedy="add the missing files, or correct stimulus_id in the trials table",
         )
     return {stems[stem]: pictures[stem] for stem in stems}
 
@@ -183,11 +217,16 @@ def _write_pictures(
                 raise InputError(
                     f"stimulus {name!r} is another picture than in the dataset {folder}",
                     expected="one picture per stimulus_id across subjects",
+                    remedy="rename the stimuli of one subject, or prepare two datasets",
                 )
             continue
         file = name if name.lower().endswith(".png") else f"{name}.png"
         if Path(file).name != file or file.startswith("."):
-            raise InputError(f"the stimulus_id {name!r} cannot be a file name", "a plain name")
+            raise InputError(
+                f"the stimulus_id {name!r} cannot be a file name",
+                "a plain name",
+                remedy="rename it in the trials table",
+            )
         write_picture(folder / "stimuli" / file, pixels)
         height, width, channels = pixels.shape
         rows.append(
@@ -213,8 +252,10 @@ def _write_recording(
     data = recording.data
     rows = max(1, BLOCK_BYTES // (data[0].size * 4))
     stem = folder / "recordings" / f"sub-{recording.subject}"
-    with atomic_path(stem.with_suffix(".npy")) as temporary:
-        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=data.shape)
+    # Written, not mapped: where the disk is full, a write through a map kills the process.
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": data.shape}
+    with atomic_path(stem.with_suffix(".npy")) as temporary, temporary.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, header)
         for start in range(0, len(data), rows):
             block = np.asarray(data[start : start + rows])
             with np.errstate(over="ignore"):
@@ -225,9 +266,7 @@ def _write_recording(
                     expected=f"values that {dtype} can hold",
                     remedy="use float32, or rescale the recording",
                 )
-            out[start : start + rows] = converted
-        out.flush()
-        del out
+            out.write(np.ascontiguousarray(converted).data)
     save_array(stem.with_name(f"{stem.name}_voxels.npy"), space.indices)
     return SubjectGeometry(
         n_trials=len(data),

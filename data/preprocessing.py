@@ -63,7 +63,11 @@ class Preprocessor:
         if recording.space is None:
             raise UsageError("z-scoring needs a recording with a voxel space")
         if len(recording) < 2:
-            raise InputError(f"{len(recording)} training trial", expected="at least two")
+            raise InputError(
+                f"{len(recording)} training trial",
+                expected="at least two",
+                remedy="mark more trials as train in the trials table",
+            )
         mean, variance = _moments(recording.data)
         scale = np.sqrt(variance)
         floor = 1e-6 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
@@ -161,6 +165,7 @@ class Preprocessor:
                 raise InputError(
                     f"{folder}/preprocessor.safetensors has no {error.args[0]}",
                     expected="indices, mean and inverse_scale of each subject",
+                    remedy="copy the model again from its source",
                 ) from error
             affine = None if stored.affine is None else np.asarray(stored.affine)
             space = VoxelSpace(stored.grid_shape, indices, affine)
@@ -168,6 +173,7 @@ class Preprocessor:
                 raise InputError(
                     f"the voxels of subject {label} in {folder} have the hash {space.hash}",
                     expected=f"{stored.voxel_hash}, as preprocessor.json says",
+                    remedy="copy the model again from its source",
                 )
             made._subjects[label] = (space, mean, inverse, stored.n_trials_fitted)
         return made

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
-from phosphene.errors import InputError
+from phosphene.errors import InputError, UsageError
 from phosphene.schemas import ComponentFile
 from phosphene.storage import load_tensors, save_tensors
 
@@ -91,6 +91,7 @@ class Component:
             raise InputError(
                 f"{source} holds the {stored.kind} {stored.name!r}",
                 expected=f"the {cls.kind} {cls.name!r}",
+                remedy="name the folder of the right part",
             )
         component = cls.from_config(stored.config, source=str(source / CONFIG_NAME))
         component.load_tensors(load_tensors(source / WEIGHTS_NAME))
@@ -115,7 +116,14 @@ class Component:
                 expected=f"exactly {', '.join(known)}",
                 remedy="use the release that wrote it",
             )
-        return cls(**config)
+        try:
+            return cls(**config)
+        except (TypeError, ValueError, UsageError) as error:
+            raise InputError(
+                f"{source} does not build {cls.name!r} ({error})",
+                expected="the arguments it was saved with",
+                remedy="copy the folder again from its source",
+            ) from error
 
 
 def check_tensors(

@@ -60,6 +60,13 @@ def resolve_config(
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
+        absent = [item["loc"] for item in error.errors() if item["type"] == "missing"]
+        if absent:
+            names = [".".join(map(str, where)) for where in absent]
+            raise UsageError(
+                " and ".join(f"--{name.replace('_', '-')}" for name in names) + " must be given",
+                remedy=f"add the flag, --set {names[0]}=VALUE, or the key in the file of --config",
+            ) from error
         raise UsageError(
             f"the configuration is not valid: {validation_message(error)}",
             expected=f"keys among {', '.join(kind.model_fields)}",
@@ -71,15 +78,27 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     if not path.is_file():
-        raise InputError(f"there is no configuration file {path}", expected="a YAML file")
+        raise InputError(
+            f"there is no configuration file {path}",
+            expected="a YAML file",
+            remedy="check the path",
+        )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not readable YAML ({error})", "a YAML mapping") from error
+        raise InputError(
+            f"{path} is not readable YAML ({error})",
+            "a YAML mapping",
+            remedy="correct the file: one `key: value` per line",
+        ) from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}", expected="a YAML mapping")
+        raise InputError(
+            f"{path} holds a {type(content).__name__}",
+            expected="a YAML mapping",
+            remedy="write one `key: value` per line",
+        )
     return content
 
 
@@ -88,11 +107,19 @@ def _assign(merged: dict[str, Any], assignment: str) -> None:
 
     key, separator, text = assignment.partition("=")
     if not separator or not key:
-        raise UsageError(f"`--set` got {assignment!r}", expected="KEY=VALUE, such as a.b=3")
+        raise UsageError(
+            f"`--set` got {assignment!r}",
+            expected="KEY=VALUE, such as a.b=3",
+            remedy="write a key, an equals sign and a value",
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"`--set` got {assignment!r}", "a value that reads as YAML") from error
+        raise UsageError(
+            f"`--set` got {assignment!r}",
+            "a value that reads as YAML",
+            remedy="quote the value",
+        ) from error
     _put(merged, key.split("."), value)
 
 

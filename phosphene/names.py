@@ -93,5 +93,6 @@ def check_subject(subject: str) -> str:
         raise UsageError(
             f"`subject` is {subject!r}",
             expected="a label of letters and digits, such as 01",
+            remedy="give the label that stands in file names after sub-",
         )
     return label

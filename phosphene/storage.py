@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "TEMPORARY",
     "atomic_path",
+    "check_new_folder",
     "hash_bytes",
     "hash_file",
     "load_array",
@@ -33,6 +36,8 @@ __all__ = [
     "write_text",
 ]
 
+TEMPORARY = ".tmp-"  # how names of half-written files start
+
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -43,7 +48,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     # The suffix stays last: writers such as nibabel or Pillow choose the format by it.
-    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -73,6 +78,35 @@ def write_error(target: Path, error: OSError) -> PhospheneError:
     )
 
 
+def check_new_folder(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a folder that can be made; long work asks before it starts.
+
+    Raises
+    ------
+    UsageError
+        If ``path`` exists and is not an empty folder, or is the current folder itself, which
+        cannot be replaced under the feet of the shell.
+    """
+    target = Path(path)
+    try:
+        taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    except OSError as error:
+        raise write_error(target, error) from error
+    if taken:
+        raise UsageError(
+            f"the output {target} exists and is not an empty folder",
+            expected="a new or an empty folder, so that nothing of yours is overwritten",
+            remedy="choose another output or remove that one first",
+        )
+    if not target.name or target.name == "..":
+        raise UsageError(
+            f"the output {target} has no name of its own",
+            expected="the name of a new folder",
+            remedy=f"name one, for example {target / 'model'}",
+        )
+    return target
+
+
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Build a folder under a temporary name and move it to ``path`` when complete.
@@ -82,14 +116,8 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     UsageError
         If ``path`` exists and is not an empty folder, or cannot be written.
     """
-    target = Path(path)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(
-            f"the output {target} exists and is not an empty folder",
-            expected="a new or an empty folder, so that nothing of yours is overwritten",
-            remedy="choose another output or remove that one first",
-        )
-    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    target = check_new_folder(path)
+    temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -128,7 +156,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file; a missing or damaged one raises :class:`InputError`."""
     source = Path(path)
     if not source.is_file():
-        raise InputError(f"there is no file {source}", expected="a JSON file of that name")
+        raise InputError(
+            f"there is no file {source}",
+            expected="a JSON file of that name",
+            remedy="check the path, or copy the folder again from its source",
+        )
     try:
         return json.loads(source.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -165,7 +197,11 @@ def load_array(source: str | os.PathLike[str], *, memory_map: bool = True) -> np
 
     path, key = _split_key(str(source))
     if not path.is_file():
-        raise InputError(f"there is no file {path}", expected="an .npy or .npz file")
+        raise InputError(
+            f"there is no file {path}",
+            expected="an .npy or .npz file",
+            remedy="check the path and its spelling",
+        )
     try:
         if path.suffix == ".npz":
             return _load_npz(path, key)
@@ -201,6 +237,16 @@ def _load_npz(path: Path, key: str | None) -> np.ndarray[Any, Any]:
 
 
 def _array_error(path: Path, error: Exception) -> InputError:
+    with path.open("rb") as handle:
+        start = handle.read(6)
+    # numpy takes whatever it does not know for a pickle; these start with \x80 in every version
+    # that is in use.
+    if not start.startswith((b"\x93NUMPY", b"PK", b"\x80")):
+        return InputError(
+            f"{path} is not an array file: it starts with {start!r}",
+            expected="a complete .npy or .npz file",
+            remedy="save the array with numpy.save, or copy the file again from its source",
+        )
     if any(word in str(error).lower() for word in ("pickle", "object array", "python objects")):
         return InputError(
             f"{path} holds pickled Python objects, which are never loaded",
@@ -216,12 +262,18 @@ def _array_error(path: Path, error: Exception) -> InputError:
 
 def save_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor]) -> None:
     """Write named tensors as safetensors, atomically."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with atomic_path(path) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary
-        )
+        try:
+            save_file(
+                {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+                temporary,
+            )
+        except SafetensorError as error:  # its text is all that is left of the system's error
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
 
 def load_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
@@ -230,7 +282,11 @@ def load_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     if not Path(path).is_file():
-        raise InputError(f"there is no file {path}", expected="a safetensors file")
+        raise InputError(
+            f"there is no file {path}",
+            expected="a safetensors file",
+            remedy="copy the folder again from its source",
+        )
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:

@@ -69,6 +69,7 @@ def _labels(column: pd.Series[Any]) -> pd.Series[Any]:
             f"column {column.name!r} of the trials table is empty in "
             f"{int(column.isna().sum())} of {len(column)} rows",
             expected="an identifier in every row",
+            remedy="fill the gaps, or write n/a for what is not known",
         )
     if column.dtype.kind == "f" and np.all(column == np.floor(column)):
         column = column.astype("int64")
@@ -81,12 +82,14 @@ def _check(table: pd.DataFrame) -> None:
         raise InputError(
             f"column 'split' of the trials table holds {', '.join(map(repr, unknown))}",
             expected=f"only {', '.join(SPLITS)}",
+            remedy="correct the column, or leave it out to train on every trial",
         )
     keys = trial_keys(table)
     if keys.duplicated().any():
         raise InputError(
             f"the trials table names {keys[keys.duplicated()].iloc[0]} twice",
             expected="each session, run and trial once",
+            remedy="number the trials of a run, or leave out the column trial",
         )
 
 

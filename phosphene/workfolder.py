@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phosphene.errors import UsageError
-from phosphene.storage import write_error
+from phosphene.storage import TEMPORARY, write_error
 
 __all__ = ["WorkFolder"]
 
@@ -65,6 +65,10 @@ class WorkFolder:
                 for path in list(root.iterdir()):  # killed while moving: take these back
                     if path.name != PARTIAL:
                         path.replace(root / PARTIAL / path.name)
+                for path in (root / PARTIAL).rglob(f"{TEMPORARY}*"):  # killed while writing
+                    path.unlink()
+            elif resume and finished:
+                shutil.rmtree(root / PARTIAL, ignore_errors=True)
         except OSError as error:
             raise write_error(root, error) from error
         if resume and (interrupted or finished):

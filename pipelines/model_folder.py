@@ -15,6 +15,7 @@ from phosphene.encoders.stimulus import STIMULUS_ENCODERS
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError
 from phosphene.names import Registry, resolve_folder
+from phosphene.pipelines.generators import GENERATORS
 from phosphene.schemas import ComponentFile, ModelIndex, Protocol
 from phosphene.storage import (
     hash_file,
@@ -96,6 +97,12 @@ def load_model(name: str) -> ModelParts:
         )
     index = ModelIndex.load(folder / INDEX_NAME)
     _verify(folder, index)
+    if index.generator not in GENERATORS.names():
+        raise InputError(
+            f"{folder / INDEX_NAME} names the generator {index.generator!r}",
+            expected=f"one of {', '.join(GENERATORS.names())}",
+            remedy="use the release that wrote it, or copy the model again from its source",
+        )
     encoder = load_component(folder / "encoder", BRAIN_ENCODERS)
     target = load_component(folder / "target", STIMULUS_ENCODERS)
     if target.spec.hash != index.target.hash:

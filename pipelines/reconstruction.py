@@ -97,6 +97,7 @@ class Reconstruction:
             raise InputError(
                 f"{root / 'trials.tsv'} has {len(rows)} rows",
                 expected=f"{shape[0]} items x {shape[1]} samples",
+                remedy="run `reconstruct` again into another folder",
             )
         images = np.stack([read_picture(root / file) for file in rows["file"]])
         truth = _read_truth(root, rows[rows["sample"] == 0])

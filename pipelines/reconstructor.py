@@ -274,9 +274,9 @@ def embedding_arrays(embedding: BrainEmbedding) -> dict[str, np.ndarray[Any, Any
 
 
 def recording_hash(recording: Recording) -> str:
-    """Return the identity of a recording's content."""
+    """Return the identity of a recording's content, data and trials."""
     rows = [hash_bytes(np.ascontiguousarray(row).tobytes()) for row in recording.data]
-    return hash_bytes("".join(rows).encode())[:16]
+    return hash_bytes("".join([*rows, recording.trials.to_csv()]).encode())[:16]
 
 
 def _averaging_words(average: str) -> str:

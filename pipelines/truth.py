@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phosphene.data.pictures import Pictures, fit_pictures, read_pictures
+from phosphene.data.pictures import PICTURE_SUFFIXES, Pictures, fit_pictures, read_pictures
 from phosphene.errors import InputError
 from phosphene.trials import UNKNOWN
 
@@ -67,12 +67,15 @@ def _by_identifier(
             expected="a stimulus_id for every trial",
             remedy="give a table with --trials, or the pictures as one array in trial order",
         )
-    stems = [Path(name).stem if name not in pictures else name for name in wanted]
+    stems = [  # an id may be a file name; one such as 3.14 is none
+        Path(name).stem if name.lower().endswith(PICTURE_SUFFIXES) else name for name in wanted
+    ]
     missing = [name for name in stems if name not in pictures]
     if missing:
         raise InputError(
             f"the folder {folder} has no picture of {len(missing)} of {len(wanted)} items, "
             f"{missing[0]!r} for example",
             expected="a file <stimulus_id>.png for every item",
+            remedy="add the missing files, or correct stimulus_id in the trials table",
         )
     return [pictures[name] for name in stems]

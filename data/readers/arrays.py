@@ -122,7 +122,9 @@ def _check_empty(source: str, array: Array) -> None:
     if 0 in array.shape:
         what = "zero trials" if len(array) == 0 else "trials without columns"
         raise InputError(
-            f"{source} holds {what} (its shape is {array.shape})", "at least one trial and column"
+            f"{source} holds {what} (its shape is {array.shape})",
+            "at least one trial and column",
+            remedy="check how the array was cut out and save it again",
         )
 
 

@@ -23,7 +23,11 @@ def existing_file(path: str | os.PathLike[str], kind: str) -> Path:
     found = Path(path)
     with reading(found, kind):
         if found.is_dir():
-            raise InputError(f"{found} is a folder", expected=kind)
+            raise InputError(
+                f"{found} is a folder",
+                expected=kind,
+                remedy="name a file in it",
+            )
         if not found.is_file():
             raise InputError(
                 f"there is no file {found}", expected=kind, remedy="check the path and its spelling"

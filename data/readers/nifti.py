@@ -254,9 +254,17 @@ def _check_shape(path: Path, shape: tuple[int, ...]) -> tuple[tuple[int, int, in
             remedy="drop axes of length one: numpy.squeeze, then save it again",
         )
     if min(extent) < 0 or 0 in extent[:3]:
-        raise InputError(f"{path} has the impossible shape {described}", expected=KIND)
+        raise InputError(
+            f"{path} has the impossible shape {described}",
+            expected=KIND,
+            remedy="restore the header from the file's source",
+        )
     if len(extent) == 4 and extent[3] == 0:
-        raise InputError(f"{path} holds zero trials ({described})", expected="at least one volume")
+        raise InputError(
+            f"{path} holds zero trials ({described})",
+            expected="at least one volume",
+            remedy="check how the volumes were selected and save them again",
+        )
     return (extent[0], extent[1], extent[2]), extent[3] if len(extent) == 4 else 1
 
 

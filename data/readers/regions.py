@@ -1,4 +1,4 @@
-"""Regions of interest: masks (nonzero) and atlases (labels) that say which voxels are used."""
+"""Regions of interest: masks (above zero) and atlases (labels) that say which voxels are used."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ def read_space(roi: str, *, reference: VoxelSpace | None = None) -> VoxelSpace:
         raise InputError(
             f"{roi} selects no voxel{within}",
             expected="at least one voxel that is not zero or has one of the labels",
+            remedy="choose another mask or other labels",
         )
     return VoxelSpace(values.shape, indices, affine)
 
@@ -98,15 +99,20 @@ def _read_column_mask(source: str) -> Array:
 
 def _single(source: str, maps: Array) -> Array:
     if len(maps) != 1:
-        raise InputError(f"{source} holds {len(maps)} maps", expected="one mask or one atlas")
+        raise InputError(
+            f"{source} holds {len(maps)} maps",
+            expected="one mask or one atlas",
+            remedy="save one of them as its own file",
+        )
     values: Array = maps[0]
     return values
 
 
 def _select(source: str, values: Array, labels: list[int] | None) -> Array:
     if labels is None:
-        nonzero: Array = (values != 0) & ~np.isnan(values)
-        return nonzero
+        # Above zero, not "other than zero": masks such as nsdgeneral hold -1 outside their region.
+        inside: Array = np.nan_to_num(values) > 0
+        return inside
     missing = [label for label in labels if not (values == label).any()]
     if missing:
         present = np.unique(values[np.isfinite(values) & (values != 0)])
@@ -115,5 +121,6 @@ def _select(source: str, values: Array, labels: list[int] | None) -> Array:
         raise InputError(
             f"{source} has no label {', '.join(map(str, missing))}",
             expected=f"labels among the {present.size} it has: {shown or '(none)'}{more}",
+            remedy="look the numbers up in the table that belongs to the atlas",
         )
     return np.isin(values, labels)

@@ -66,6 +66,7 @@ def read_maps(source: str) -> Array:
         raise InputError(
             f"the hemispheres hold different numbers of trials: {counts}",
             expected="the same trials in the same order in every file",
+            remedy="give both hemispheres of the same trials",
         )
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
@@ -78,7 +79,11 @@ def _read_gifti(path: Path) -> Array:
         # point, are then refused by the parser.
         arrays = [part.data for part in GiftiImage.from_bytes(path.read_bytes()).darrays]
         if not arrays:
-            raise InputError(f"{path} holds zero trials", expected="one data array per trial")
+            raise InputError(
+                f"{path} holds zero trials",
+                expected="one data array per trial",
+                remedy="check how the data arrays were selected and save them again",
+            )
         shapes = {np.shape(values) for values in arrays}
         if len(shapes) > 1 or len(next(iter(shapes))) != 1 or 0 in next(iter(shapes)):
             raise InputError(

@@ -47,7 +47,11 @@ def read_trials(path: str | os.PathLike[str]) -> pd.DataFrame:
         raise InputError(f"{file} ends in {suffix!r}", expected=KIND, remedy="rename or convert it")
     with reading(file, KIND):
         if not file.read_text(encoding="utf-8-sig").strip():
-            raise InputError(f"{file} is empty", expected="a header line and a row per trial")
+            raise InputError(
+                f"{file} is empty",
+                expected="a header line and a row per trial",
+                remedy="write one, or leave --trials away where nothing is known of the trials",
+            )
         table = pd.read_csv(
             file,
             sep=SEPARATORS[suffix],

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phosphene.encoders.brain.ridge_spectrum import Spectrum
+from phosphene.encoders.brain.ridge_spectrum import STRIP, Spectrum, blocks
 from phosphene.errors import UsageError
 
 __all__ = ["LeaveOut"]
@@ -125,25 +125,31 @@ class LeaveOut:
         Parameters
         ----------
         gram : Tensor of shape (n, n)
-            Of centred targets, each scaled as it shall count.
+            Of centred targets, each scaled as it shall count; only its lower triangle is read.
         alphas : sequence of float
         """
-        U, gram = self._U, gram[self.order][:, self.order]
+        U, gram = self._U, (gram.tril() + gram.tril(-1).T)[self.order][:, self.order]
         GU = gram @ U
         inner = U.T @ GU
         cross = None if self._complete else GU - U @ inner
-        errors = []
+        half = inner.tril(-1) + inner.diagonal().diag() / 2
+        product, errors = torch.empty_like(U), []
         for alpha in alphas:
             kept, error = self._spectrum.kept(alpha), 0.0
             # E E' = U kept inner kept U'  (+ what lies outside U, where that is not everything);
-            # only its blocks on the diagonal are needed, and only up to their symmetric part.
-            product = U @ (kept[:, None] * inner * kept)
+            # only its blocks on the diagonal are needed, and only up to their symmetric part, so
+            # that half of `inner`, taken twice, will do.
+            for part in blocks(len(inner), STRIP):
+                below = slice(part.start, None)
+                product[:, part] = U[:, below] @ (
+                    kept[below, None] * half[below, part] * kept[part]
+                )
             if cross is not None:
-                product += 2 * cross * kept
+                product += cross * kept
             for rows, inverse in self._inverses(alpha):
                 size = inverse.shape[-1]
                 Ub = self._batch(U, rows, size)
-                block = self._batch(product, rows, size) @ Ub.mT
+                block = 2 * self._batch(product, rows, size) @ Ub.mT
                 if cross is not None:
                     Gb = self._batch(gram[rows, rows], slice(None), size)
                     Gb = Gb.unflatten(2, (-1, size)).diagonal(dim1=0, dim2=2).permute(2, 0, 1)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from phosphene.encoders.brain.ridge_leave_out import LeaveOut
-from phosphene.encoders.brain.ridge_spectrum import Spectrum, blocks
+from phosphene.encoders.brain.ridge_spectrum import Spectrum, add_gram, blocks
 from phosphene.errors import InputError, UsageError, check_option
 
 __all__ = ["RidgeSolution", "leave_out_errors", "solve_ridge"]
@@ -150,8 +150,7 @@ def leave_out_errors(
         gram = spectrum.inputs.new_zeros(n, n)
         for _, centred, mean in targets.blocks(np.flatnonzero(codes == group)):
             precision = targets.precisions(centred, mean)
-            scaled = centred.mul_(precision.sqrt())
-            gram.addmm_(scaled, scaled.T)
+            add_gram(gram, centred.mul_(precision.sqrt()))
             varying[group] += int((precision > 0).sum())
         errors[:, group] = leave_out.gram_errors(gram, alphas)
     for where, centred, mean in targets.blocks(np.flatnonzero((sizes <= n)[codes])):
@@ -233,20 +232,24 @@ def _weigh(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the weights, the target means and the left-out predictions, at chosen alphas."""
     n, t, U = len(s.left), targets.count, s.left.to(s.inputs.dtype)
-    basis = U if dual else s.inputs.T @ U
-    weights, y_mean = basis.new_empty(len(basis), t), basis.new_empty(t)
-    left_out = None if leave_out is None else basis.new_empty(n, t)
+    rows = n if dual else s.inputs.shape[1]
+    weights, y_mean = U.new_empty(rows, t), U.new_empty(t)
+    left_out = None if leave_out is None else U.new_empty(n, t)
     for alpha in np.unique(chosen):
         columns = np.flatnonzero(chosen == alpha)
-        scaled = basis / (s.eigenvalues + alpha).to(basis.dtype)
-        to_weights = scaled @ U.T if len(columns) > len(basis) else None
+        # The quickest order of the products depends on the shapes: multi_dot finds it.
+        chain = [U / (s.eigenvalues + alpha).to(U.dtype), U.T]
+        chain = chain if dual else [s.inputs.T, *chain]
+        to_weights = torch.linalg.multi_dot(chain) if len(columns) > rows else None
         to_residuals = None
         if leave_out is not None and len(columns) > n:
             to_residuals = next(leave_out.residuals(torch.eye(n).to(U) - 1 / n, [alpha]))
         for where, centred, mean in targets.blocks(columns):
             y_mean[where] = mean
             weights[:, where] = (
-                scaled @ (U.T @ centred) if to_weights is None else to_weights @ centred
+                torch.linalg.multi_dot([*chain, centred])
+                if to_weights is None
+                else to_weights @ centred
             )
             if leave_out is not None and left_out is not None:
                 residual = (

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from phosphene.errors import InputError
 
-__all__ = ["Spectrum", "blocks", "decompose"]
+__all__ = ["Spectrum", "add_gram", "blocks", "decompose"]
 
 Array = np.ndarray[Any, Any]
+STRIP = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +94,8 @@ def decompose(
         where = (slice(None), part) if dual else (part, slice(None))
         block = X[where].double() - (mean[part] if dual else mean)
         centred[where] = block
-        gram.addmm_(*((block, block.T) if dual else (block.T, block)))
-    eigenvalues, vectors = torch.linalg.eigh(gram)
+        add_gram(gram, block if dual else block.T)
+    eigenvalues, vectors = torch.linalg.eigh(gram, UPLO="L")
     floor = eigenvalues[-1].clamp(min=0) * max(n, p) * torch.finfo(torch.float64).eps
     first = len(gram) - min(int((eigenvalues > floor).sum()), n - 1)
     eigenvalues, left = eigenvalues[first:], vectors[:, first:]
@@ -103,6 +104,19 @@ def decompose(
         for part in blocks(n, memory // (16 * p)):
             left[part] = (X[part].double() - mean) @ vectors
     return Spectrum(centred, mean.to(dtype), left, eigenvalues)
+
+
+def add_gram(gram: Tensor, rows: Tensor) -> None:
+    """Add ``rows rows'`` to the lower triangle of ``gram``, by strips: half the operations.
+
+    Parameters
+    ----------
+    gram : Tensor of shape (n, n)
+        Changed in place. What stands above the diagonal afterwards has no meaning.
+    rows : Tensor of shape (n, k)
+    """
+    for part in blocks(len(gram), STRIP):
+        gram[part.start :, part].addmm_(rows[part.start :], rows[part].T)
 
 
 def blocks(size: int, width: int) -> Iterator[slice]:

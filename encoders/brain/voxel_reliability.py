@@ -62,4 +62,5 @@ def explained_variance(
     explained = 1.0 - np.nan_to_num(errors, nan=1.0).min(axis=0)
     if not (explained > FLOOR).any():
         return np.ones(rows.shape[1], dtype=np.float32)
-    return np.clip(explained, FLOOR, 1.0).astype(np.float32)
+    weights: np.ndarray[Any, Any] = np.clip(explained, FLOOR, 1.0).astype(np.float32)
+    return weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -48,6 +49,9 @@ def guarded(command: Callable[Parameters, Result]) -> Callable[Parameters, Resul
                 raise
             _say(str(error))
             raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:  # whoever read our output has closed it, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
         except MemoryError:
             _say("the memory is full.\nWhat to do: use a smaller --batch-size or input.")
             raise typer.Exit(1) from None

@@ -61,7 +61,11 @@ def prepare(
 
     for flag, value in (("--recordings", recordings), ("--subject", subject), ("--output", output)):
         if value is None:
-            raise UsageError(f"{flag} is not given", expected=f"{flag} VALUE")
+            raise UsageError(
+                f"{flag} is not given",
+                expected=f"{flag} VALUE",
+                remedy="see `phosphene prepare arrays --help`",
+            )
     check_option("modality", modality, ["fmri"])
     check_option("dtype", dtype, ["float16", "float32"])
     recording = read_recording(

@@ -54,6 +54,7 @@ class Stored(BaseModel):
             raise InputError(
                 f"{source} is not a {cls.schema_name} file (its schema is {found!r})",
                 expected=f'an object with "schema": "{cls.schema_name}"',
+                remedy="check the path, or restore the file from its source",
             )
         body = {k: v for k, v in content.items() if k not in ("schema", "schema_version")}
         version = content.get("schema_version")

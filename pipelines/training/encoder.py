@@ -19,7 +19,7 @@ from phosphene.errors import InputError, UsageError
 from phosphene.names import check_subject, resolve_folder
 from phosphene.pipelines.model_folder import ModelParts, load_component, save_model
 from phosphene.schemas import Protocol
-from phosphene.storage import hash_bytes, load_tensors, save_tensors
+from phosphene.storage import check_new_folder, hash_bytes, load_tensors, save_tensors
 from phosphene.types import Recording
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def train_encoder(config: EncoderConfig) -> tuple[Path, dict[str, float]]:
     summary : dict of str to float
         Figures on left-out training pictures.
     """
+    check_new_folder(config.output)
     dataset = CanonicalDataset.open(config.dataset)
     subject = check_subject(config.subject)
     recording = dataset.recording(subject, splits=["train", "validation"])
@@ -86,8 +87,12 @@ def load_target(name: str) -> StimulusEncoder:
     kind, _, size = name.partition(":")
     if kind == "pixels":
         side, _, channels = size.partition("x")
-        if not (side.isdigit() and channels in ("1", "3")):
-            raise UsageError(f"`target` is {name!r}", expected="pixels:SIZExCHANNELS, as 28x1")
+        if not (side.isdecimal() and int(side) > 0 and channels in ("1", "3")):
+            raise UsageError(
+                f"`target` is {name!r}",
+                expected="pixels:SIZExCHANNELS, as 28x1",
+                remedy="name a folder with local-dir:FOLDER, or a size such as pixels:28x1",
+            )
         made: StimulusEncoder = STIMULUS_ENCODERS.get("pixels")(int(side), int(channels))
         return made
     folder = resolve_folder(name)

@@ -33,9 +33,13 @@ Objective = Callable[
 
 
 class EngineConfig(Config):
-    """Settings of every gradient training."""
+    """Settings of every gradient training.
 
-    epochs: int = 100
+    Without ``epochs``, as many are run as make about ``steps`` steps, and ten at least.
+    """
+
+    epochs: int | None = None
+    steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
@@ -97,7 +101,7 @@ def train(
     """
     loop = _Loop(model, data, objective, config, folder, validate)
     loop.restore()
-    epochs = range(loop.epoch, config.epochs)
+    epochs = range(loop.epoch, loop.epochs)
     for _ in progress(epochs, label=label, total=len(epochs)):
         loop.run_epoch()
     loop.accelerator.end_training()
@@ -127,7 +131,8 @@ class _Loop:
         if self.n_items == 0 or any(len(t) != self.n_items for t in data.values()):
             raise UsageError(f"training data of lengths {[len(t) for t in data.values()]}")
         self.steps_per_epoch = math.ceil(self.n_items / config.batch_size)
-        self.total_steps = self.steps_per_epoch * config.epochs
+        self.epochs = config.epochs or max(10, round(config.steps / self.steps_per_epoch))
+        self.total_steps = self.steps_per_epoch * self.epochs
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             log_with=list(config.trackers) or None,
@@ -154,7 +159,7 @@ class _Loop:
                 if isinstance(value, int | float | str)
             }
             self.accelerator.init_trackers("phosphene", config=flat)
-        self.step, self.epoch, self.best_step = 0, 0, 0
+        self.step, self.epoch, self.best_step, self.saved_step = 0, 0, 0, 0
         self.best: float | None = None
         self.best_state: dict[str, Any] | None = None
         self.history: list[dict[str, float]] = []
@@ -171,16 +176,17 @@ class _Loop:
             ),
         ).to(self.accelerator.device)
         self.model.train()
-        for position in range(self.step - self.epoch * self.steps_per_epoch, self.steps_per_epoch):
+        done = self.step - self.epoch * self.steps_per_epoch
+        for position in range(done, self.steps_per_epoch):
             first = position * self.config.batch_size
             self._one_step(order[first : first + self.config.batch_size])
-            if (
-                self.step % self.config.checkpoint_every == 0
-                and position + 1 < self.steps_per_epoch
-            ):
+            inside = position + 1 < self.steps_per_epoch
+            if inside and self.step - self.saved_step >= self.config.checkpoint_every:
                 self.save()
         self._end_epoch()
-        self.save()
+        last = self.epoch == self.epochs
+        if last or self.step - self.saved_step >= self.config.checkpoint_every:
+            self.save()
 
     def _one_step(self, rows: torch.Tensor) -> None:
         import torch
@@ -279,6 +285,7 @@ class _Loop:
             },
             ema_steps=0 if self.ema is None else int(self.ema.optimization_step),
         ).save(self.checkpoint / "state.json")
+        self.saved_step = self.step
         for old in self.checkpoint.glob("step-*.safetensors"):
             if old.name != name:
                 old.unlink()
@@ -307,7 +314,7 @@ class _Loop:
             index, _, name = key.partition(".")
             optimizer["state"].setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict(optimizer)
-        self.scheduler.load_state_dict(state.scheduler)
+        self.scheduler.load_state_dict(state.scheduler | {"lr_lambdas": [None]})
         for group, rate in zip(
             self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True
         ):
@@ -319,6 +326,7 @@ class _Loop:
             self.ema.optimization_step = state.ema_steps
         self.best_state = parts.get("best")
         self.step, self.epoch, self.best = state.step, state.epoch, state.best_score
+        self.saved_step = state.step
         self.best_step, self.history = state.best_step, list(state.history)
         self.sums = dict(state.sums)
 

@@ -92,3 +92,10 @@ def test_column_labels(tmp_path: Path, atlas: Array) -> None:
     expected = np.flatnonzero(atlas == 3)
     np.testing.assert_array_equal(read_space(f"{tmp_path}/a.npy:3").indices, expected)
     np.testing.assert_array_equal(read_space(f"{tmp_path}/a.npz:x").indices, np.flatnonzero(atlas))
+
+
+def test_a_mask_that_marks_its_outside_with_minus_one(write: Write, atlas: Array) -> None:
+    """As nsdgeneral does: -1 is not in the region."""
+    values = np.where(atlas > 2, 1, np.where(atlas > 0, 0, -1)).astype(np.int16)
+    space = read_space(str(write("m.nii", values)))
+    np.testing.assert_array_equal(space.indices, np.flatnonzero(atlas > 2))

@@ -139,23 +139,23 @@ def test_repeated_trials_and_dead_columns_keep_everything_exact(kind, t):
 def test_float32_stays_accurate_where_a_float32_decomposition_would_not():
     rng = np.random.default_rng(0)
     n, p, t = 200, 500, 20
-    common = 30 * rng.normal(size=(n, 1)) * rng.normal(size=p)  # one component dwarfs the rest
+    common = 10 * rng.normal(size=(n, 1)) * rng.normal(size=p)  # one component dwarfs the rest
     X = (common + rng.normal(size=(n, p)) * np.logspace(0, -2, p) + 5).astype(np.float32)
     Y = (X[:, :t] - 5 + rng.normal(size=(n, t))).astype(np.float32)
     alpha = 1e-5 * float(decompose(X).eigenvalues[-1])
-    exact = Ridge(alpha=alpha, solver="svd").fit(X.astype(float), Y.astype(float))
-    new = X[rng.permutation(n)] + rng.normal(size=(n, p)).astype(np.float32)
-    truth = exact.predict(new.astype(float))
-    found = solve_ridge(decompose(X), Y, [alpha]).predict(torch.from_numpy(new)).numpy()
-    error = np.linalg.norm(found - truth) / np.linalg.norm(truth - truth.mean(0))
-    assert found.dtype == np.float32
-    assert error < 1e-4
+    exact = Ridge(alpha=alpha, solver="svd").fit(X.astype(float), Y.astype(float)).coef_.T
+    found = solve_ridge(decompose(X), Y, [alpha]).coefficients()
 
     centred = torch.from_numpy(X - X.mean(0))
     values, vectors = torch.linalg.eigh(centred @ centred.T)
     dual = vectors @ ((vectors.T @ torch.from_numpy(Y - Y.mean(0))) / (values + alpha)[:, None])
-    naive = (torch.from_numpy(new - X.mean(0)) @ (centred.T @ dual)).numpy() + Y.mean(0)
-    assert np.linalg.norm(naive - truth) > 10 * np.linalg.norm(found - truth)
+
+    def error(coefficients):
+        return np.linalg.norm(coefficients.numpy() - exact) / np.linalg.norm(exact)
+
+    assert found.dtype == torch.float32
+    assert error(found) < 1e-4
+    assert error(centred.T @ dual) > 1e-3
 
 
 def test_float32_errors_equal_float64_errors_either_way():

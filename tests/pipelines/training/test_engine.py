@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from phosphene.errors import UsageError
+from phosphene.pipelines.training.engine import EngineConfig, TrainingResult, train
+
+CONFIG = EngineConfig(
+    epochs=4, batch_size=3, learning_rate=0.05, warmup_steps=2, ema_decay=0.9,
+    checkpoint_every=2, seed=5,
+)  # fmt: skip
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Dropout(0.0), torch.nn.Linear(6, 2))
+
+
+def data() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(11, 4, generator=generator)
+    return {"x": x, "y": x @ torch.randn(4, 2, generator=generator)}
+
+
+def objective(
+    model: torch.nn.Module,
+    batch: Mapping[str, torch.Tensor],
+    generator: torch.Generator,
+    done: float,
+) -> dict[str, torch.Tensor]:
+    noise = 0.1 * torch.randn(batch["x"].shape, generator=generator)
+    return {"loss": (model(batch["x"] + noise) - batch["y"]).square().mean()}
+
+
+def validate(model: torch.nn.Module) -> float:
+    return float((model(data()["x"]) - data()["y"]).square().mean())
+
+
+def run(folder: Path, config: EngineConfig = CONFIG) -> TrainingResult:
+    return train(network(), data(), objective, config, folder=folder, validate=validate)
+
+
+def same(a: TrainingResult, b: TrainingResult) -> bool:
+    return (
+        a.history == b.history
+        and a.best_step == b.best_step
+        and all(torch.equal(a.state[name], b.state[name]) for name in a.state)
+    )
+
+
+def test_the_loss_falls_and_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    first = run(tmp_path / "a")
+    assert first.history[-1]["validation"] < 0.5 * validate(network())
+    assert same(first, run(tmp_path / "b"))
+    other = run(tmp_path / "c", CONFIG.model_copy(update={"seed": 6}))
+    assert not same(first, other)
+
+
+def test_the_best_validated_weights_are_kept(tmp_path: Path) -> None:
+    result = run(tmp_path, CONFIG.model_copy(update={"learning_rate": 1.5, "epochs": 8}))
+    model = network()
+    model.load_state_dict(result.state)
+    best = min(row["validation"] for row in result.history)
+    assert validate(model) == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("stop_after", [2, 5, 9])
+def test_resuming_goes_through_the_same_numbers(tmp_path: Path, stop_after: int) -> None:
+    """Stopped in the middle of an epoch, at a step between two checkpoints."""
+    whole = run(tmp_path / "whole")
+    steps = 0
+
+    def stops(
+        model: torch.nn.Module,
+        batch: Mapping[str, torch.Tensor],
+        generator: torch.Generator,
+        done: float,
+    ) -> dict[str, torch.Tensor]:
+        nonlocal steps
+        if steps == stop_after:
+            raise KeyboardInterrupt
+        steps += 1
+        return objective(model, batch, generator, done)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(network(), data(), stops, CONFIG, folder=tmp_path / "cut", validate=validate)
+    resumed = run(tmp_path / "cut")
+    assert same(whole, resumed)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    run(tmp_path)
+    with pytest.raises(UsageError, match="other training settings"):
+        run(tmp_path, CONFIG.model_copy(update={"batch_size": 4}))
+
+
+def test_each_item_is_seen_once_per_epoch(tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def counting(
+        model: torch.nn.Module,
+        batch: Mapping[str, torch.Tensor],
+        generator: torch.Generator,
+        done: float,
+    ) -> dict[str, torch.Tensor]:
+        seen.extend(batch["x"][:, 0].tolist())
+        return objective(model, batch, generator, done)
+
+    train(network(), data(), counting, CONFIG, folder=tmp_path)
+    everything = sorted(data()["x"][:, 0].tolist())
+    for epoch in range(4):
+        assert sorted(seen[epoch * 11 : epoch * 11 + 11]) == everything
+    assert seen[:11] != seen[11:22]
+
+
+def test_learning_curves_go_to_a_tracker(tmp_path: Path) -> None:
+    run(tmp_path, CONFIG.model_copy(update={"trackers": ("tensorboard",)}))
+    assert list((tmp_path / "logs").rglob("events.out.tfevents*"))
+
+
+@pytest.mark.slow
+def test_a_killed_training_resumes_to_the_same_autoencoder(tmp_path: Path) -> None:
+    """The real command, a real SIGKILL, and the files compared byte by byte."""
+    import numpy as np
+
+    pictures = np.random.default_rng(0).integers(0, 255, (40, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "p.npy", pictures)
+
+    def command(output: str, *more: str) -> list[str]:
+        call = "from phosphene.cli.app import main; main()"
+        return [sys.executable, "-c", call, "train", "autoencoder", "--pictures",
+                str(tmp_path / "p.npy"), "--size", "8", "--channels", "1", "--latent", "3",
+                "--output", str(tmp_path / output), "--epochs", "60",
+                "--set", "training.checkpoint_every=3", "--set", "width=8", *more]  # fmt: skip
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    with subprocess.Popen(command("cut"), stdout=subprocess.DEVNULL) as process:
+        while not list((tmp_path / "cut").glob(".partial/checkpoint/step-*")):
+            time.sleep(0.005)
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == [".partial"]
+    refused = subprocess.run(command("cut"), check=False, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    subprocess.run(command("cut", "--resume"), check=True, capture_output=True)
+    for name in ("model.safetensors", "config.json", "samples.png"):
+        whole, cut = (tmp_path / folder / name for folder in ("whole", "cut"))
+        assert whole.read_bytes() == cut.read_bytes(), name
