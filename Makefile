@@ -36,7 +36,9 @@ wheel: install
 test: lint unit readme wheel
 
 demo: install
-	$(BIN)/python examples/digits69.py --data $(SHARED)/digits69 --output demo-output --folds 10 --seeds 1
+	@test -f $(SHARED)/digits69/train.npz || { echo "demo: $(SHARED)/digits69/train.npz is not there;" \
+	  "set PHOSPHENE_SHARED_DATA, or follow the README with your own arrays"; exit 4; }
+	$(BIN)/python examples/digits69.py --data $(SHARED)/digits69 --output demo-output --seeds 1
 
 bench: install
 	for b in benchmarks/*.py; do $(BIN)/python $$b || exit 1; done

@@ -43,7 +43,6 @@ from phosphene.trials import complete_trials
 from phosphene.types import Recording, VoxelSpace
 
 SUBJECT = "01"
-NEAR_DUPLICATE = 0.005  # mean squared error on the scale 0..1
 OURS, RIVAL = "phosphene", "ridge to pixels"
 Pictures = np.ndarray
 
@@ -86,14 +85,10 @@ def load(folder: Path) -> Recordings:
         )
 
 
-def other_digits(shown: Pictures, wanted: np.ndarray) -> tuple[Pictures, int]:
-    """Return digits of these classes that are no stimulus, and how many were dropped."""
+def other_digits(wanted: np.ndarray) -> Pictures:
+    """Return handwritten digits of these classes."""
     pictures, labels = mnist_data()
-    pictures = pictures[np.isin(labels, wanted)].reshape(-1, 28, 28).astype(np.uint8)
-    ours, theirs = (x.reshape(len(x), -1) / 255.0 for x in (shown, pictures))
-    distance = np.square(theirs[:, None] - ours[None]).mean(axis=2).min(axis=1)
-    near = distance < NEAR_DUPLICATE
-    return pictures[~near], int(near.sum())
+    return pictures[np.isin(labels, wanted)].reshape(-1, 28, 28).astype(np.uint8)
 
 
 def decode_fold(
@@ -151,7 +146,7 @@ def run_fold(
         return made.images[:, 0, ..., :1]
 
     latent = f"local-dir:{autoencoder}"
-    model = decode_fold(data, data.fmri, test, latent, folder / "ours", "explained")
+    model = decode_fold(data, data.fmri, test, latent, folder / "ours", "auto")
     results.put(OURS, test, grey(model), shape)
     plain = decode_fold(data, data.fmri, test, latent, folder / "plain", "none")
     results.put("... without voxel weights", test, grey(plain), shape)
@@ -163,7 +158,7 @@ def run_fold(
     for digit in np.unique(data.digit):
         rows = train[data.digit[train] == digit]
         shuffled[rows] = data.fmri[generator.permutation(rows)]
-    control = decode_fold(data, shuffled, test, latent, folder / "shuffled", "explained")
+    control = decode_fold(data, shuffled, test, latent, folder / "shuffled", "auto")
     results.put("recordings shuffled within digit", test, grey(control), shape)
     results.put("nearest training picture", test, nearest(data, model, train, test), shape)
     for row in test:
@@ -261,7 +256,8 @@ def run_seed(
     """Train the prior and go through all folds."""
     folder, results = output / f"seed-{seed}", Results()
     config = AutoencoderConfig(
-        pictures=str(output / "other-digits.npy"),
+        pictures=str(output / "digits.npy"),
+        exclude=str(output / "shown.npy"),
         size=28,
         channels=1,
         latent=12,
@@ -270,7 +266,10 @@ def run_seed(
     training = config.training.model_copy(update={"seed": seed, "steps": steps})
     started = (folder / "autoencoder").exists()
     _, summary = train_autoencoder(config.model_copy(update={"training": training}), resume=started)
-    say(f"seed {seed}: autoencoder, held-out digits r {summary['held_out_r']:.3f}")
+    say(
+        f"seed {seed}: autoencoder, {summary['excluded_near_copies']:.0f} near copies of stimuli "
+        f"dropped, held-out digits r {summary['held_out_r']:.3f}"
+    )
     splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(data.fmri, data.digit)
     generator = np.random.default_rng(seed)
     for fold, (train, test) in enumerate(splits):
@@ -292,10 +291,9 @@ def main() -> None:
     if not (options.data / "train.npz").is_file():
         parser.exit(3, f"there is no {options.data / 'train.npz'}: name the folder with --data\n")
     data = load(options.data)
-    others, n_dropped = other_digits(data.shown, np.unique(data.digit))
     options.output.mkdir(parents=True, exist_ok=True)
-    np.save(options.output / "other-digits.npy", others)
-    print(f"{len(others)} other digits train the prior; {n_dropped} near-duplicates were dropped")
+    np.save(options.output / "digits.npy", other_digits(np.unique(data.digit)))
+    np.save(options.output / "shown.npy", data.shown)
     runs = [
         run_seed(data, seed, options.folds, options.steps, options.output, print)
         for seed in range(options.seeds)

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["item_generator", "item_seed"]
+__all__ = ["item_seed"]
 
 
 def item_seed(seed: int, subject: str, trial_key: str, sample: int) -> int:
@@ -29,11 +25,3 @@ def item_seed(seed: int, subject: str, trial_key: str, sample: int) -> int:
     text = json.dumps([int(seed), str(subject), str(trial_key), int(sample)])
     digest = hashlib.sha256(text.encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def item_generator(seed: int, subject: str, trial_key: str, sample: int) -> torch.Generator:
-    """Return the CPU random generator of one sample of one item."""
-    import torch
-
-    generator = torch.Generator(device="cpu")
-    return generator.manual_seed(item_seed(seed, subject, trial_key, sample))

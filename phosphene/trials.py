@@ -11,11 +11,20 @@ from phosphene.errors import InputError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SPLITS", "TRIAL_COLUMNS", "UNKNOWN", "average_rows", "complete_trials", "trial_keys"]
+__all__ = [
+    "OUTPUT_COLUMNS",
+    "SPLITS",
+    "TRIAL_COLUMNS",
+    "UNKNOWN",
+    "average_rows",
+    "complete_trials",
+    "trial_keys",
+]
 
 UNKNOWN = "n/a"  # the BIDS word for a value that is not known
 
 TRIAL_COLUMNS = ("session", "run", "trial", "stimulus_id", "repetition", "split")
+OUTPUT_COLUMNS = ("item", "sample", "file", "seed", "truth")  # what an output's table adds
 SPLITS = ("train", "validation", "test")
 
 

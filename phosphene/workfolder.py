@@ -44,34 +44,23 @@ class WorkFolder:
         return self.root / PARTIAL
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], *, last: str, resume: bool) -> WorkFolder:
-        """Start a new folder, or go on with an interrupted one.
+    def find(cls, folder: str | os.PathLike[str], *, last: str, resume: bool) -> WorkFolder:
+        """Say what :meth:`open` would work on, without writing anything.
 
         Raises
         ------
         UsageError
-            If the folder holds anything and ``resume`` is false, if it holds something else
-            than such work, or if it cannot be written.
+            If the folder holds anything and ``resume`` is false, or if it holds something else
+            than such work.
         """
         root = Path(folder)
         try:
             empty = not root.exists() or (root.is_dir() and not any(root.iterdir()))
             finished = (root / last).is_file()
             interrupted = not finished and (root / PARTIAL).is_dir()
-            if empty:
-                (root / PARTIAL).mkdir(parents=True)
-                return cls(root, last)
-            if resume and interrupted:
-                for path in list(root.iterdir()):  # killed while moving: take these back
-                    if path.name != PARTIAL:
-                        path.replace(root / PARTIAL / path.name)
-                for path in (root / PARTIAL).rglob(f"{TEMPORARY}*"):  # killed while writing
-                    path.unlink()
-            elif resume and finished:
-                shutil.rmtree(root / PARTIAL, ignore_errors=True)
         except OSError as error:
             raise write_error(root, error) from error
-        if resume and (interrupted or finished):
+        if empty or (resume and (interrupted or finished)):
             return cls(root, last, resumed=interrupted, finished=finished)
         raise UsageError(
             f"the output {root} "
@@ -79,6 +68,30 @@ class WorkFolder:
             expected="a new or empty folder, so that nothing of yours is overwritten",
             remedy="go on with --resume" if interrupted else "choose another --output",
         )
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], *, last: str, resume: bool) -> WorkFolder:
+        """Start a new folder, or go on with an interrupted one.
+
+        Raises
+        ------
+        UsageError
+            As :meth:`find`, and if the folder cannot be written.
+        """
+        work = cls.find(folder, last=last, resume=resume)
+        try:
+            if work.finished:
+                shutil.rmtree(work.partial, ignore_errors=True)  # killed while clearing up
+                return work
+            work.partial.mkdir(parents=True, exist_ok=True)
+            for path in list(work.root.iterdir()):  # killed while moving: take these back
+                if path.name != PARTIAL:
+                    path.replace(work.partial / path.name)
+            for path in work.partial.rglob(f"{TEMPORARY}*"):  # killed while writing
+                path.unlink()
+        except OSError as error:
+            raise write_error(work.root, error) from error
+        return work
 
     def finish(self) -> Path:
         """Show everything under its final name, ``last`` at the end."""

@@ -51,6 +51,11 @@ class OutputFolder:
     work: WorkFolder
     run: RunFile
 
+    @staticmethod
+    def check(folder: str | os.PathLike[str], *, resume: bool = False) -> None:
+        """Refuse what :meth:`create` would refuse of the folder, without writing."""
+        WorkFolder.find(folder, last=DESCRIPTION, resume=resume)
+
     @property
     def partial(self) -> Path:
         """Where files lie until the run is complete."""

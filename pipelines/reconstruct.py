@@ -89,6 +89,7 @@ def reconstruct(
     }
     run = model.describe_run(recording, n_items=len(items), config=settings)
     if dry_run:
+        OutputFolder.check(config.output, resume=resume)
         return Path(config.output), None
     output = OutputFolder.create(config.output, run, resume=resume)
     if output.work.finished:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from phosphene.data.pictures import Pictures, read_picture
+from phosphene.data.readers import read_trials
+from phosphene.data.readers.damage import reading
 from phosphene.errors import InputError
 from phosphene.schemas import MetricsFile, RunFile
 from phosphene.storage import load_array
-from phosphene.trials import UNKNOWN
+from phosphene.trials import OUTPUT_COLUMNS, UNKNOWN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,8 +78,6 @@ class Reconstruction:
         Shown pictures are read back when they were stored, that is unless the run was made
         with ``--no-stimuli``.
         """
-        import pandas as pd
-
         root = Path(folder)
         if not (root / "dataset_description.json").is_file():
             raise InputError(
@@ -86,12 +86,7 @@ class Reconstruction:
                 remedy="finish an interrupted run with the same command and --resume",
             )
         run = RunFile.load(root / "run.json")
-        rows = pd.read_csv(
-            root / "trials.tsv",
-            sep="\t",
-            dtype={"stimulus_id": str, "session": str, "run": str},
-            keep_default_na=False,
-        )
+        rows = read_trials(root / "trials.tsv")
         shape = (run.n_items, run.n_samples)
         if len(rows) != shape[0] * shape[1]:
             raise InputError(
@@ -99,23 +94,22 @@ class Reconstruction:
                 expected=f"{shape[0]} items x {shape[1]} samples",
                 remedy="run `reconstruct` again into another folder",
             )
-        images = np.stack([read_picture(root / file) for file in rows["file"]])
-        truth = _read_truth(root, rows[rows["sample"] == 0])
         metrics = root / "metrics.json"
-        return cls(
-            images=images.reshape(*shape, *images.shape[1:]),
-            embeddings={
-                key: load_array(f"{root / 'embeddings.npz'}:{key}")
-                for key in _keys(root / "embeddings.npz")
-            },
-            trials=rows[rows["sample"] == 0]
-            .drop(columns=["item", "sample", "file", "seed", "truth"])
-            .reset_index(drop=True),
-            provenance=run,
-            seeds=rows["seed"].to_numpy(dtype=np.int64).reshape(shape),
-            truth=truth,
-            metrics=MetricsFile.load(metrics) if metrics.is_file() else None,
-        )
+        with reading(root, "a finished output folder of `reconstruct`"):
+            images = np.stack([read_picture(root / file) for file in rows["file"]])
+            items = rows[:: run.n_samples].reset_index(drop=True)
+            return cls(
+                images=images.reshape(*shape, *images.shape[1:]),
+                embeddings={
+                    key: load_array(f"{root / 'embeddings.npz'}:{key}")
+                    for key in _keys(root / "embeddings.npz")
+                },
+                trials=items.drop(columns=list(OUTPUT_COLUMNS)),
+                provenance=run,
+                seeds=rows["seed"].to_numpy(dtype=np.int64).reshape(shape),
+                truth=_read_truth(root, items["truth"].tolist()),
+                metrics=MetricsFile.load(metrics) if metrics.is_file() else None,
+            )
 
 
 def _keys(path: Path) -> list[str]:
@@ -123,8 +117,7 @@ def _keys(path: Path) -> list[str]:
         return list(archive.files)
 
 
-def _read_truth(root: Path, rows: pd.DataFrame) -> Pictures | None:
-    files = rows["truth"].tolist()
-    if not files or UNKNOWN in files:
+def _read_truth(root: Path, files: list[str]) -> Pictures | None:
+    if UNKNOWN in files:
         return None
     return np.stack([read_picture(root / file) for file in files])

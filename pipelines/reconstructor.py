@@ -23,7 +23,7 @@ from phosphene.progress import progress
 from phosphene.schemas import RunFile
 from phosphene.seeds import item_seed
 from phosphene.storage import hash_bytes
-from phosphene.trials import UNKNOWN, trial_keys
+from phosphene.trials import OUTPUT_COLUMNS, UNKNOWN, trial_keys
 from phosphene.types import BrainEmbedding, Recording
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class Reconstructor:
     ) -> None:
         self.parts = parts
         self.device = _choose_device(device)
+        _move(parts, self.device)
         name = parts.generator if generator is None else generator
         self.generator: Generator = GENERATORS.get(name)(parts.target)
 
@@ -238,6 +239,7 @@ def items_of(recording: Recording, average: str) -> tuple[Recording, pd.DataFram
         raise UsageError(f"`average` is {average!r}", expected="none or stimulus")
     items = recording.average("stimulus_id") if average == "stimulus" else recording
     table = items.trials.drop(columns="split")  # a split is a matter of training
+    table = table.rename(columns={name: f"trial_{name}" for name in OUTPUT_COLUMNS})
     if average == "none":
         table["source_trials"] = trial_keys(table)
     return items, table
@@ -281,6 +283,14 @@ def recording_hash(recording: Recording) -> str:
 
 def _averaging_words(average: str) -> str:
     return "mean of all repetitions" if average == "stimulus" else "single trials"
+
+
+def _move(parts: ModelParts, device: str) -> None:
+    from torch import nn
+
+    parts.encoder.to(device)
+    if isinstance(parts.target, nn.Module):
+        parts.target.to(device)
 
 
 def _choose_device(device: str) -> str:

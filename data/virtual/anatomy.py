@@ -196,4 +196,6 @@ def smoothing_kernel(a: Array, b: Array, width: float) -> Array:
     """Return Gaussian weights (n_a, n_b) of full width at half maximum ``width`` (mm)."""
     sigma = width / np.sqrt(8 * np.log(2))
     weights: Array = np.exp(-0.5 * (distances(a, b) / sigma) ** 2)
+    # Subnormal numbers in the tails would make every later product slow.
+    weights[weights < 1e-6] = 0
     return weights

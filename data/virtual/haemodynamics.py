@@ -147,7 +147,8 @@ def _residual_maker(nuisance: Array) -> Array:
 
 def _least_squares_all(design: Array, nuisance: Array) -> Array:
     maker = _residual_maker(nuisance)
-    estimate: Array = np.linalg.pinv(maker @ design) @ maker
+    own = maker @ design
+    estimate: Array = np.linalg.solve(own.T @ own, own.T)
     return estimate
 
 

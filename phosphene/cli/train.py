@@ -24,6 +24,10 @@ def train_autoencoder(
     size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
     channels: Annotated[int | None, typer.Option(help="1 (grey) or 3 (colour).")] = None,
     latent: Annotated[int | None, typer.Option(help="Numbers per picture.")] = None,
+    exclude: Annotated[
+        str | None,
+        typer.Option(help="Pictures that must not teach it (your stimuli); near copies go too."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes through the pictures.")] = None,
     seed: Seed = None,
     config: ConfigFile = None,
@@ -41,6 +45,7 @@ def train_autoencoder(
         "size": size,
         "channels": channels,
         "latent": latent,
+        "exclude": exclude,
         "training.epochs": epochs,
         "training.seed": seed,
     }

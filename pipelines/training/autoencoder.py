@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,11 +31,16 @@ from phosphene.workfolder import WorkFolder
 
 __all__ = ["AutoencoderConfig", "train_autoencoder"]
 
-SHEET_COLUMNS = 12
+SHEET_COLUMNS, SHEET_SIDE = 12, 84
 
 
 class AutoencoderConfig(Config):
-    """Settings of ``phosphene train autoencoder``."""
+    """Settings of ``phosphene train autoencoder``.
+
+    ``exclude`` names pictures that must not teach the model, such as the stimuli of a
+    recording; with them goes whatever is closer to one than ``near_copy`` (mean squared error on
+    the scale 0..1).
+    """
 
     pictures: str
     output: str
@@ -45,6 +50,8 @@ class AutoencoderConfig(Config):
     width: int = 16
     kl_weight: float = 1.0
     held_out: float = 0.1
+    exclude: str | None = None
+    near_copy: float = 0.005
     augmentation: AugmentationConfig = AugmentationConfig()
     training: EngineConfig = EngineConfig(
         batch_size=64, learning_rate=2e-3, warmup_steps=100, ema_decay=0.99
@@ -68,7 +75,7 @@ def train_autoencoder(
     work = WorkFolder.open(config.output, last="config.json", resume=resume)
     if work.finished:
         return work.root, cast(dict[str, float], read_json(work.root / "training.json")["summary"])
-    pictures, held_out = _split(config)
+    pictures, held_out, n_excluded = _split(config)
     # The weights start from their own stream, whatever was drawn before.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(item_seed(config.training.seed, "weights", "autoencoder", 0))
@@ -97,13 +104,27 @@ def train_autoencoder(
     model.cpu().load_state_dict(result.state)
     model.eval()
     model.standardise(pictures)
-    return _write(work, config, model, result, pictures, held_out)
+    return _write(work, config, model, result, pictures, held_out, n_excluded)
 
 
-def _split(config: AutoencoderConfig) -> tuple[Tensor, Tensor]:
-    """Return training and held-out pictures (n, C, H, W) in 0..1; copies stay on one side."""
+def _split(config: AutoencoderConfig) -> tuple[Tensor, Tensor, int]:
+    """Return training and held-out pictures (n, C, H, W) in 0..1, and how many were excluded.
+
+    Copies of a picture stay on one side.
+    """
     _, found = read_pictures(config.pictures)
     fitted = fit_pictures(found, size=config.size, channels=config.channels)
+    near = np.zeros(len(fitted), dtype=bool)
+    if config.exclude is not None:
+        _, excluded = read_pictures(config.exclude)
+        others = fit_pictures(excluded, size=config.size, channels=config.channels)
+        near = _distance(fitted, others) < config.near_copy
+        fitted = fitted[~near]
+    if not len(fitted):
+        raise InputError(
+            f"all {len(near)} pictures of {config.pictures} are near copies of {config.exclude}",
+            expected="other pictures of the same kind",
+        )
     hashes = np.array([picture_hash(pixels) for pixels in fitted])
     different = np.unique(hashes)
     n_held_out = round(config.held_out * len(different))
@@ -116,7 +137,19 @@ def _split(config: AutoencoderConfig) -> tuple[Tensor, Tensor]:
     order = np.random.default_rng(seed).permutation(different)
     held_out = np.isin(hashes, order[:n_held_out])
     tensor = torch.from_numpy(fitted).permute(0, 3, 1, 2).float() / 255  # channels last
-    return tensor[~held_out], tensor[held_out]
+    return tensor[~held_out], tensor[held_out], int(near.sum())
+
+
+def _distance(pictures: Pictures, others: Pictures) -> np.ndarray[Any, Any]:
+    """Return each picture's mean squared error to the nearest of the others, on 0..1."""
+    a, b = (x.reshape(len(x), -1).astype(np.float32) / 255 for x in (pictures, others))
+    squares = np.square(b).sum(axis=1)
+    nearest = [
+        (np.square(part).sum(axis=1)[:, None] + squares - 2 * part @ b.T).min(axis=1)
+        for part in np.array_split(a, -(-len(a) // 1024))
+    ]
+    distance: np.ndarray[Any, Any] = np.concatenate(nearest) / a.shape[1]
+    return distance
 
 
 def _held_out_loss(model: PictureAutoencoder, pictures: Tensor, config: AutoencoderConfig) -> float:
@@ -137,9 +170,11 @@ def _write(
     result: TrainingResult,
     pictures: Tensor,
     held_out: Tensor,
+    n_excluded: int,
 ) -> tuple[Path, dict[str, float]]:
     shown, decoded = to_uint8(held_out), to_uint8(model.decode(_encode(model, held_out)))
     summary = {
+        "excluded_near_copies": float(n_excluded),
         "held_out_pictures": float(len(held_out)),
         "held_out_r": float(pixel_correlation(decoded, shown).mean()),
         "held_out_mse": float(mean_squared_error(decoded, shown).mean()),
@@ -173,21 +208,29 @@ def _sheet(
 ) -> Pictures:
     """Return one picture: held-out ones, what the model makes of them, and pictures it invents."""
     n_columns = min(SHEET_COLUMNS, len(shown))
+    # Evenly through the pictures: folders and arrays are often sorted by category.
+    chosen = np.linspace(0, len(shown) - 1, n_columns).round().astype(int)
     noise = torch.randn(n_columns, model.latent, generator=torch.Generator().manual_seed(seed))
-    rows = [shown[:n_columns], decoded[:n_columns], to_uint8(model.decode(noise))]
-    framed = [np.pad(row, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=128) for row in rows]
+    rows = [shown[chosen], decoded[chosen], to_uint8(model.decode(noise))]
+    zoom = max(1, SHEET_SIDE // model.size)
+    tiles = [row.repeat(zoom, axis=1).repeat(zoom, axis=2) for row in rows]
+    framed = [np.pad(row, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=128) for row in tiles]
     return np.concatenate([np.concatenate(list(row), axis=1) for row in framed], axis=0)
 
 
 def _card(config: AutoencoderConfig, summary: dict[str, float], n_pictures: int) -> str:
     return f"""# Picture autoencoder
 
-A variational autoencoder of {config.size} x {config.size} pictures with {config.channels}
-channel(s) and {config.latent} numbers per picture, trained on {n_pictures} pictures.
+A variational autoencoder of pictures.
 
-Held-out pictures through it: Pearson r {summary["held_out_r"]:.3f}, mean squared error
-{summary["held_out_mse"]:.4f} ({summary["held_out_pictures"]:.0f} pictures; the training length
-was chosen on them).
+| | |
+|---|---|
+| pictures | {config.size} x {config.size} pixels, {config.channels} channel(s) |
+| latent | {config.latent} numbers per picture |
+| trained on | {n_pictures} pictures, {summary["best_epoch"]:.0f} epochs |
+| held-out pictures, which chose the training length | {summary["held_out_pictures"]:.0f} |
+| Pearson r of held-out pictures through it | {summary["held_out_r"]:.3f} |
+| their mean squared error (range 0 to 1) | {summary["held_out_mse"]:.4f} |
 
 `samples.png`: held-out pictures, what the model makes of them, and pictures it invents.
 

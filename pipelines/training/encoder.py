@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import Pictures
 from phosphene.data.preprocessing import Preprocessor
 from phosphene.encoders.brain import BRAIN_ENCODERS
-from phosphene.encoders.brain.voxel_reliability import explained_variance
+from phosphene.encoders.brain.voxel_reliability import explained_variance, weighing_helps
 from phosphene.encoders.stimulus import STIMULUS_ENCODERS
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError, UsageError
@@ -38,7 +39,7 @@ class EncoderConfig(Config):
     encoder: str = "ridge"
     groups: Literal["stimulus", "session", "run"] = "stimulus"
     average: Literal["none", "stimulus"] = "none"
-    voxel_weights: Literal["explained", "none"] = "explained"
+    voxel_weights: Literal["auto", "explained", "none"] = "auto"
     seed: int = 0
     options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
 
@@ -60,11 +61,13 @@ def train_encoder(config: EncoderConfig) -> tuple[Path, dict[str, float]]:
     target = load_target(config.target)
     values = cached_targets(dataset, target, recording.trials["stimulus_id"].tolist())
     preprocessor = Preprocessor(modality=recording.modality).fit(recording)
-    if config.voxel_weights == "explained":
-        normalised = preprocessor.transform(recording)
-        weights = explained_variance(normalised, values, groups=config.groups)
-        preprocessor.weigh(subject, weights)
-    encoder = BRAIN_ENCODERS.get(config.encoder)(**config.options)
+    kind = BRAIN_ENCODERS.get(config.encoder)
+
+    def make_encoder() -> Any:
+        return kind(**config.options)
+
+    _weigh_voxels(config, preprocessor, recording, values, make_encoder)
+    encoder = make_encoder()
     fitted = preprocessor.transform(recording)
     if config.average == "stimulus":
         first = ~fitted.trials["stimulus_id"].duplicated().to_numpy()
@@ -75,11 +78,30 @@ def train_encoder(config: EncoderConfig) -> tuple[Path, dict[str, float]]:
         encoder=encoder,
         target=target,
         preprocessor=preprocessor,
-        protocol=_protocol(dataset, recording, config),
+        protocol=_protocol(dataset, recording, config, weighted=preprocessor.weighted),
         generator="target-decoder",
         baselines={"mean_picture": _mean_picture(dataset.pictures(sorted(set(ids))))},
     )
     return save_model(config.output, parts, summary), summary
+
+
+def _weigh_voxels(
+    config: EncoderConfig,
+    preprocessor: Preprocessor,
+    recording: Recording,
+    values: torch.Tensor,
+    make_encoder: Callable[[], Any],
+) -> None:
+    """Let the preprocessor weigh voxels by what pictures explain of them, where that helps."""
+    if config.voxel_weights == "none":
+        return
+    normalised = preprocessor.transform(recording)
+    if config.voxel_weights == "auto" and not weighing_helps(
+        normalised, values, make_encoder, groups=config.groups, seed=config.seed
+    ):
+        return
+    weights = explained_variance(normalised, values, groups=config.groups)
+    preprocessor.weigh(recording.subject, weights)
 
 
 def load_target(name: str) -> StimulusEncoder:
@@ -161,7 +183,9 @@ def _mean_picture(pictures: list[Pictures]) -> torch.Tensor:
     return torch.from_numpy(mean.astype(np.float32)).permute(2, 0, 1).contiguous()
 
 
-def _protocol(dataset: CanonicalDataset, recording: Recording, config: EncoderConfig) -> Protocol:
+def _protocol(
+    dataset: CanonicalDataset, recording: Recording, config: EncoderConfig, *, weighted: bool
+) -> Protocol:
     space = recording.space
     left_out = {"stimulus": "picture", "session": "session", "run": "run"}[config.groups]
     return Protocol(
@@ -170,13 +194,18 @@ def _protocol(dataset: CanonicalDataset, recording: Recording, config: EncoderCo
         subjects=[recording.subject],
         mask="all columns" if space is None else f"{space.describe()} (voxels {space.hash})",
         normalisation="z-score per voxel"
-        + (", scaled by explained variance" if config.voxel_weights == "explained" else ""),
+        + (", scaled by the root of its explained variance" if weighted else ""),
         normalisation_fitted_on="training trials",
         averaging_train="mean of repetitions" if config.average == "stimulus" else "single trials",
         averaging_test="not run yet",
         n_train_trials={recording.subject: len(recording)},
         train_stimulus_ids=sorted(set(recording.trials["stimulus_id"])),
         validation_rule=f"closed-form leave-one-{left_out}-out on training trials",
-        selection_rule=f"regularisation by leave-one-{left_out}-out error on training trials",
+        selection_rule=f"regularisation by leave-one-{left_out}-out error on training trials"
+        + (
+            f"; voxel weights by cross-validation over training {left_out}s"
+            if config.voxel_weights == "auto"
+            else ""
+        ),
         transductive=False,
     )

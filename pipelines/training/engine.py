@@ -35,7 +35,7 @@ Objective = Callable[
 class EngineConfig(Config):
     """Settings of every gradient training.
 
-    Without ``epochs``, as many are run as make about ``steps`` steps, and ten at least.
+    Without ``epochs``, as many are run as make about ``steps`` steps, and twenty at least.
     """
 
     epochs: int | None = None
@@ -131,7 +131,7 @@ class _Loop:
         if self.n_items == 0 or any(len(t) != self.n_items for t in data.values()):
             raise UsageError(f"training data of lengths {[len(t) for t in data.values()]}")
         self.steps_per_epoch = math.ceil(self.n_items / config.batch_size)
-        self.epochs = config.epochs or max(10, round(config.steps / self.steps_per_epoch))
+        self.epochs = config.epochs or max(20, round(config.steps / self.steps_per_epoch))
         self.total_steps = self.steps_per_epoch * self.epochs
         self.accelerator = Accelerator(
             mixed_precision=config.precision,

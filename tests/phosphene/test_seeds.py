@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import torch
-
-from phosphene.seeds import item_generator, item_seed
+from phosphene.seeds import item_seed
 
 
 def test_a_seed_is_fixed_by_what_the_item_is() -> None:
@@ -23,8 +21,3 @@ def test_every_part_of_the_key_matters() -> None:
         ]
     }
     assert len(seeds) == 6
-
-
-def test_generators_of_the_same_item_draw_the_same_numbers() -> None:
-    draws = [torch.randn(4, generator=item_generator(3, "01", "x", 2)) for _ in range(2)]
-    assert torch.equal(*draws)

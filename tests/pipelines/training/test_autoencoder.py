@@ -47,7 +47,7 @@ def test_it_learns_pictures_it_has_not_seen(tmp_path: Path) -> None:
     assert torch.allclose(latent.mean(0), torch.zeros(3), atol=0.3)
     decoded = model.decode(latent).permute(0, 2, 3, 1).numpy()
     assert pixel_correlation(decoded, pictures / 255).mean() > 0.8
-    assert read_picture(folder / "samples.png").shape == (3 * 16, 12 * 16, 3)
+    assert read_picture(folder / "samples.png").shape == (3 * 88, 12 * 88, 3)
     assert "held-out" in (folder / "README.md").read_text().lower()
 
 
@@ -116,3 +116,17 @@ def test_augmentation_is_seeded_per_item_and_can_be_turned_off() -> None:
     off = AugmentationConfig(rotation=0, scale=0, shear=0, elastic=0)
     unchanged = augment(pictures, torch.Generator().manual_seed(3), off)
     assert torch.allclose(unchanged, pictures, atol=1e-5)
+
+
+def test_stimuli_and_near_copies_of_them_do_not_teach_it(tmp_path: Path) -> None:
+    pictures = bars()
+    pictures[0] = 255 - pictures[1]  # unlike any bar
+    near = pictures[:1].copy()
+    near[0, 0, 0] = 255 - near[0, 0, 0]  # one of 144 pixels differs
+    np.save(tmp_path / "stimuli.npy", near)
+    settings = config(tmp_path, exclude=str(tmp_path / "stimuli.npy"))
+    np.save(tmp_path / "p.npy", pictures)
+    quick = settings.training.model_copy(update={"epochs": 1})
+    changed = settings.model_copy(update={"training": quick, "near_copy": 1.1 / 144})
+    _, summary = train_autoencoder(changed)
+    assert summary["excluded_near_copies"] == 1
