@@ -23,7 +23,6 @@ __all__ = ["Component", "NoiseModel", "build_noise"]
 Array = np.ndarray[Any, Any]
 
 STATE_SHARE = 0.2  # of the noise variance, mean over voxels
-STATE_DIMENSIONS = 20
 STATE_CORRELATION = 0.4  # from trial to trial
 LARGEST_STATE_SHARE = 0.75
 SPATIAL_WIDTH = 6.0  # mm, FWHM
@@ -67,7 +66,7 @@ class NoiseModel:
     hrf : (V,) int
         Which response of the library each voxel has.
     components : tuple of Component
-    state_loadings : (20, V)
+    state_loadings : (n_directions, V)
         In the units of the betas.
     tr : float
     """
@@ -169,7 +168,7 @@ def build_noise(
     amplitude : (V,)
         SD of the signal over scenes, in the units of the betas.
     signal : (n, V)
-        Signal of reference scenes, standardised: its main directions carry the state.
+        Signal of reference scenes, standardised: its directions carry the state.
     """
     # What belongs to the head is the same in every scanner.
     stream = Stream("virtual-fmri", VERSION, label, "noise")
@@ -178,10 +177,10 @@ def build_noise(
     sd = amplitude / ncsnr
     if preset.independent:
         whole = Component(None, PARTS["private"][1], np.ones(anatomy.n_voxels))
-        empty = np.zeros((STATE_DIMENSIONS, anatomy.n_voxels), dtype=np.float32)
-        return NoiseModel(sd, hrf, (whole,), empty, preset.tr), ncsnr
-    directions, shape = _main_directions(signal)
-    share = _state_shares(ncsnr**2 * shape)
+        none = np.zeros((0, anatomy.n_voxels), dtype=np.float32)
+        return NoiseModel(sd, hrf, (whole,), none, preset.tr), ncsnr
+    directions = _signal_directions(signal)
+    share = _state_shares(ncsnr**2)
     norm = np.linalg.norm(directions, axis=0)
     state = (directions / norm * sd * np.sqrt(share)).astype(np.float32)
     loadings = {
@@ -227,16 +226,19 @@ def _responses(anatomy: Anatomy, stream: Stream) -> Array:
     return (4 * peak + undershoot).astype(np.int64)
 
 
-def _main_directions(signal: Array) -> tuple[Array, Array]:
-    """Return the 20 main directions of the signal (20, V) and each voxel's variance in them."""
+def _signal_directions(signal: Array) -> Array:
+    """Return the principal directions of the signal (n - 1, V), each with its own SD.
+
+    All of them: noise in a few would leave the rest of the signal for a decoder to read freely.
+    """
     centred = (signal - signal.mean(axis=0)).astype(np.float64)
-    # By the small Gram matrix of the scenes; directions carry their standard deviations.
+    # By the small Gram matrix of the scenes; the last vector is the mean, which is gone.
     _, vectors = np.linalg.eigh(centred @ centred.T)
-    directions = vectors[:, ::-1][:, :STATE_DIMENSIONS].T @ centred / np.sqrt(len(signal))
-    # The sign of a singular vector is arbitrary; fix it so that noise is reproducible.
+    directions: Array = vectors[:, :0:-1].T @ centred / np.sqrt(len(signal))
+    # The sign of an eigenvector is arbitrary; fix it so that noise is reproducible.
     largest = np.abs(directions).argmax(axis=1)
     directions *= np.sign(directions[np.arange(len(directions)), largest])[:, None]
-    return directions, (directions**2).sum(axis=0)
+    return directions
 
 
 def _state_shares(relative: Array) -> Array:

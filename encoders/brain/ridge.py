@@ -104,7 +104,8 @@ class RidgeEncoder(Component):
         Returns
         -------
         dict of str to float
-            ``alpha`` (median over targets), ``left_out_r2`` (mean over targets) and
+            ``alpha`` (median over targets), ``alphas_at_edge`` (share of targets that chose the
+            smallest or largest candidate), ``left_out_r2`` (of all targets together) and
             ``groups_left_out``.
 
         Raises
@@ -153,15 +154,11 @@ class RidgeEncoder(Component):
     def _summary(self, solution: RidgeSolution, n_groups: int, unit: float) -> dict[str, float]:
         errors = np.asarray(solution.errors).min(axis=0)
         errors = errors[np.isfinite(errors)]
-        for edge, word in ((min(self.alphas), "smallest"), (max(self.alphas), "largest")):
-            at_edge = np.isclose(solution.alphas, edge * unit, rtol=1e-6).mean()
-            if len(self.alphas) > 1 and at_edge > 0.5 and errors.size:
-                logger.warning(
-                    "%.0f %% of the targets chose the %s alpha, %g%s: consider a wider grid",
-                    100 * at_edge, word, edge, " mean eigenvalues" if self.relative else "",
-                )  # fmt: skip
+        edges = np.array([min(self.alphas), max(self.alphas)]) * unit
+        at_edge = np.isclose(solution.alphas[:, None], edges, rtol=1e-6).any(axis=1).mean()
         return {
             "alpha": float(np.median(solution.alphas)),
+            "alphas_at_edge": float(at_edge) if len(self.alphas) > 1 and errors.size else 0.0,
             "left_out_r2": float(1 - errors.mean()) if errors.size else 0.0,
             "groups_left_out": float(n_groups),
         }

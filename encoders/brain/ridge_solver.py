@@ -97,11 +97,11 @@ class _Targets:
             yield where, block - mean, mean
 
     @staticmethod
-    def precisions(centred: Tensor, mean: Tensor) -> Tensor:
-        """Return one over each target's sum of squares; zero where it does not vary."""
+    def deviations(centred: Tensor, mean: Tensor) -> Tensor:
+        """Return each target's sum of squares; exactly zero where it does not vary."""
         total = centred.square().sum(0)
         rounding = 10 * torch.finfo(centred.dtype).eps * mean
-        return torch.where(total > len(centred) * rounding.square(), 1 / total, 0.0)
+        return torch.where(total > len(centred) * rounding.square(), total, 0.0)
 
 
 def leave_out_errors(
@@ -133,8 +133,10 @@ def leave_out_errors(
     Returns
     -------
     ndarray of shape (n_alphas, n_target_groups), float64
-        Squared error over the target's squared deviation from its mean, averaged over the
-        targets that vary; about 1 for a useless fit. NaN where no target varies.
+        Squared error of the group's targets together over their squared deviation from their
+        means; about 1 for a useless fit. NaN where no target varies. Targets count by their
+        variance, since those that share an alpha share a unit: a pixel that is nearly always
+        black has no say in the penalty of the others.
     """
     n = len(spectrum.left)
     leave_out, targets = LeaveOut(spectrum, groups), _Targets(Y, spectrum.inputs, memory)
@@ -145,22 +147,21 @@ def leave_out_errors(
             expected="one group number from 0 for each target",
         )
     sizes = np.bincount(codes)
-    errors, varying = np.zeros((len(alphas), len(sizes))), np.zeros(len(sizes))
+    errors, total = np.zeros((len(alphas), len(sizes))), np.zeros(len(sizes))
     for group in np.flatnonzero(sizes > n):
         gram = spectrum.inputs.new_zeros(n, n)
         for _, centred, mean in targets.blocks(np.flatnonzero(codes == group)):
-            precision = targets.precisions(centred, mean)
-            add_gram(gram, centred.mul_(precision.sqrt()))
-            varying[group] += int((precision > 0).sum())
+            total[group] += float(targets.deviations(centred, mean).sum())
+            add_gram(gram, centred)
         errors[:, group] = leave_out.gram_errors(gram, alphas)
     for where, centred, mean in targets.blocks(np.flatnonzero((sizes <= n)[codes])):
-        precision = targets.precisions(centred, mean)
-        np.add.at(varying, codes[where], (precision > 0).cpu().numpy())
+        deviations = targets.deviations(centred, mean)
+        np.add.at(total, codes[where], deviations.double().cpu().numpy())
         for row, residual in enumerate(leave_out.residuals(centred, alphas)):
-            error = residual.square().sum(0) * precision
+            error = residual.square().sum(0) * (deviations > 0)
             np.add.at(errors[row], codes[where], error.double().cpu().numpy())
-    with np.errstate(invalid="ignore"):
-        return errors / varying
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, errors / total, np.nan)
 
 
 def solve_ridge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["EncoderConfig", "cached_targets", "load_target", "train_encoder"]
+
+logger = logging.getLogger(__name__)
 
 
 class EncoderConfig(Config):
@@ -73,6 +76,11 @@ def train_encoder(config: EncoderConfig) -> tuple[Path, dict[str, float]]:
         first = ~fitted.trials["stimulus_id"].duplicated().to_numpy()
         values, fitted = values[first], fitted.average("stimulus_id")
     summary: dict[str, float] = encoder.fit(fitted, values, groups=config.groups)
+    if summary.get("alphas_at_edge", 0) > 0.5:
+        logger.warning(
+            "most targets chose the smallest or largest penalty of the grid: consider a wider one, "
+            "for example --set options.alphas=[1e-5,1e-3,1e-1,10,1e3,1e5]"
+        )
     ids = recording.trials["stimulus_id"]
     parts = ModelParts(
         encoder=encoder,

@@ -22,7 +22,8 @@ from phosphene.errors import InputError
 
 START = "from phosphene.cli.app import {0}; {0}()"
 # Every file appears by a rename. The command is run in a fork that is killed right before its
-# n-th rename, for n = 0, 1, ..., until it is no longer killed; then once more, as TWICE says.
+# n-th rename, for n = 0, step, 2 step, ... until it is no longer killed; then come the commands
+# that follow, in forks of their own.
 KILL = """
 import json, os, signal, sys
 from pathlib import Path
@@ -52,8 +53,11 @@ def run(words, left):
         Path.replace = counted
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         entry = app.reconstruct_app if words[0] == "reconstruct" else app.app
-        entry(args=words[1:] if words[0] == "reconstruct" else words)
-        os._exit(0)
+        try:
+            entry(args=words[1:] if words[0] == "reconstruct" else words)
+        except SystemExit as done:
+            os._exit(done.code or 0)
+        os._exit(70)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 point = 0
@@ -67,7 +71,7 @@ while True:
 """
 
 
-def killed_everywhere(*commands: list[object], step: int = 1) -> list[tuple[int, list[int]]]:
+def killed_on_the_way(*commands: list[object], step: int = 1) -> list[tuple[int, list[int]]]:
     """Return the points and the exit codes of the killed command and of those after it."""
     words = json.dumps([[str(word) for word in command] for command in commands])
     done = subprocess.run(
@@ -160,7 +164,7 @@ def test_control_c_and_resume(cli: Any, tmp_path: Path, halfway: Any) -> None:
     assert len(Reconstruction.load(tmp_path / "out")) == 102
 
 
-def test_reconstruct_killed_before_any_rename(
+def test_reconstruct_killed_before_some_rename(
     toy: Any, model: Path, cli: Any, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "few.npy", toy.voxels[:2])
@@ -168,23 +172,23 @@ def test_reconstruct_killed_before_any_rename(
     words = ["reconstruct", "--subject", "01", "--input", tmp_path / "few.npy", "--model", model,
              "--truth", tmp_path / "shown.npy", "--output"]  # fmt: skip
     again = [*words, tmp_path / "outPOINT", "--resume"]
-    points = killed_everywhere([*words, tmp_path / "outPOINT"], again)
+    points = killed_on_the_way([*words, tmp_path / "outPOINT"], again, step=3)
     cli(*words, tmp_path / "whole").succeeds()
     expected = results(tmp_path / "whole")
-    assert len(points) > 20
+    assert len(points) > 6
     for point, codes in points:
         assert codes[1] == 0, point
         assert results(tmp_path / f"out{point}") == expected, point
 
 
-def test_prepare_killed_before_any_rename(toy: Any, tmp_path: Path) -> None:
+def test_prepare_killed_before_some_rename(toy: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "few.npy", toy.voxels[:3])
     np.save(tmp_path / "shown.npy", toy.pictures[:3])
     words = ["prepare", "arrays", "--recordings", tmp_path / "few.npy", "--subject", "01",
              "--stimuli", tmp_path / "shown.npy", "--output", tmp_path / "outPOINT"]  # fmt: skip
     look = ["train", "encoder", "--dataset", tmp_path / "outPOINT", "--subject", "01",
             "--target", "pixels:8x1", "--output", tmp_path / "modelPOINT"]  # fmt: skip
-    points = killed_everywhere(words, look, words)
+    points = killed_on_the_way(words, look, words, step=2)
     for point, codes in points[:-1]:
         assert codes[1:] == [3, 0], point  # no dataset yet; then the same command makes it
         assert not (tmp_path / f"model{point}").exists()
@@ -194,16 +198,16 @@ def test_prepare_killed_before_any_rename(toy: Any, tmp_path: Path) -> None:
     assert points[-1][1] == [0, 0, 2]  # a whole dataset is not written over
 
 
-def test_train_killed_before_any_rename(dataset: Path, tmp_path: Path) -> None:
+def test_train_killed_before_some_rename(dataset: Path, tmp_path: Path) -> None:
     words = ["train", "encoder", "--dataset", dataset, "--subject", "01", "--target",
              "pixels:8x1", "--output", tmp_path / "modelPOINT"]  # fmt: skip
-    points = killed_everywhere(words, words)
+    points = killed_on_the_way(words, words, step=4)
     for point, codes in points[:-1]:
         assert codes == [-signal.SIGKILL, 0], point
     assert points[-1][1] == [0, 2]
 
 
-def test_adding_a_subject_killed_before_any_rename(toy: Any, cli: Any, tmp_path: Path) -> None:
+def test_adding_a_subject_killed_before_some_rename(toy: Any, cli: Any, tmp_path: Path) -> None:
     for subject, rows in (("01", slice(0, 4)), ("02", slice(2, 7))):
         np.save(tmp_path / f"{subject}.npy", toy.voxels[rows])
         np.save(tmp_path / f"shown{subject}.npy", toy.pictures[rows])
@@ -213,9 +217,9 @@ def test_adding_a_subject_killed_before_any_rename(toy: Any, cli: Any, tmp_path:
                 subject, "--stimuli", tmp_path / f"shown{subject}.npy", "--output",
                 tmp_path / name]  # fmt: skip
 
-    for point in range(0, 12, 2):
+    for point in range(0, 15, 3):
         cli(" ".join(map(str, words("01", f"out{point}")[:2])), *words("01", f"out{point}")[2:])
-    points = killed_everywhere(words("02", "outPOINT"), words("02", "outPOINT"), step=2)
+    points = killed_on_the_way(words("02", "outPOINT"), words("02", "outPOINT"), step=3)
     for point, codes in points:
         assert codes[1] == (0 if codes[0] < 0 else 2), point
         found = CanonicalDataset.open(tmp_path / f"out{point}")

@@ -92,7 +92,7 @@ def test_left_out_predictions_are_those_of_fits_without_the_picture():
     np.testing.assert_allclose(encoder.left_out("01").pooled, expected, rtol=1e-5, atol=1e-6)
     error = ((expected - targets.numpy()) ** 2).sum(0)
     spread = ((targets - targets.mean(0)) ** 2).sum(0).numpy()
-    assert summary["left_out_r2"] == pytest.approx(1 - (error / spread).mean(), rel=1e-5)
+    assert summary["left_out_r2"] == pytest.approx(1 - error.sum() / spread.sum(), rel=1e-5)
     encoder.fit(recording, targets)
     with pytest.raises(UsageError, match="keep_left_out=True"):
         encoder.left_out("01")
@@ -233,11 +233,12 @@ def test_sessions_and_runs_may_be_left_out_with_a_warning(caplog):
     assert "pictures occur in several sessions" in caplog.text
 
 
-def test_an_alpha_at_the_edge_of_the_grid_is_told(caplog):
+def test_an_alpha_at_the_edge_of_the_grid_is_told():
     recording, hidden = make_recording()
-    with caplog.at_level(logging.WARNING):
-        RidgeEncoder(alphas=[1e3, 1e4]).fit(recording, make_targets(hidden, (6,)))
-    assert "chose the smallest alpha" in caplog.text
+    targets = make_targets(hidden, (6,))
+    assert RidgeEncoder(alphas=[1e3, 1e4]).fit(recording, targets)["alphas_at_edge"] == 1
+    assert RidgeEncoder().fit(recording, targets)["alphas_at_edge"] == 0
+    assert RidgeEncoder(alphas=[1e3]).fit(recording, targets)["alphas_at_edge"] == 0
 
 
 def test_relative_alphas_make_units_irrelevant():

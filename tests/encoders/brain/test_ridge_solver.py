@@ -44,6 +44,11 @@ def refit_errors(X, Y, groups):
     return ((predicted - Y) ** 2).sum(1) / ((Y - Y.mean(0)) ** 2).sum(0), predicted
 
 
+def pooled(errors, Y):
+    """Return the error of all targets together: each counts by its variance."""
+    return errors @ Y.var(0) / Y.var(0).sum()
+
+
 @pytest.mark.parametrize("form", ["dual", "primal"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_equals_scikit_learn(shape, form):
@@ -87,16 +92,18 @@ def test_left_out_groups_equal_explicit_refits(shape, kind):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     # All targets together: with t > n this goes by their Gram matrix, without residuals.
     found = leave_out_errors(spectrum, Y, ALPHAS, groups)
-    np.testing.assert_allclose(found[:, 0], expected.mean(1), rtol=1e-6)
+    np.testing.assert_allclose(found[:, 0], pooled(expected, Y), rtol=1e-6)
     halves = (each >= len(each) // 3).astype(int)
     found = leave_out_errors(spectrum, Y, ALPHAS, groups, target_groups=halves)
-    np.testing.assert_allclose(found[:, 1], expected[:, halves == 1].mean(1), rtol=1e-6)
+    second = halves == 1
+    expected_second = pooled(expected[:, second], Y[:, second])
+    np.testing.assert_allclose(found[:, 1], expected_second, rtol=1e-6)
 
     for labels in (None, each):
         solution = solve_ridge(
             spectrum, Y, ALPHAS, groups=groups, target_groups=labels, keep_left_out=True
         )
-        best = expected.argmin(0) if labels is not None else 0 * each + expected.mean(1).argmin()
+        best = expected.argmin(0) if labels is not None else 0 * each + pooled(expected, Y).argmin()
         np.testing.assert_array_equal(solution.alphas, np.array(ALPHAS)[best])
         np.testing.assert_allclose(
             solution.left_out, predicted[best, :, each].T, rtol=1e-6, atol=1e-8
@@ -115,7 +122,7 @@ def test_any_shape_and_grouping(n, p, t, n_groups, seed):
     X, Y = problem(n, p, t, seed)
     groups = np.resize(np.arange(min(n_groups, n)), n)
     found = leave_out_errors(decompose(X, dtype=F64), Y, ALPHAS, groups)
-    np.testing.assert_allclose(found[:, 0], refit_errors(X, Y, groups)[0].mean(1), rtol=1e-5)
+    np.testing.assert_allclose(found[:, 0], pooled(refit_errors(X, Y, groups)[0], Y), rtol=1e-5)
 
 
 @pytest.mark.parametrize("t", [5, 60])
@@ -128,7 +135,7 @@ def test_repeated_trials_and_dead_columns_keep_everything_exact(kind, t):
     spectrum = decompose(X, dtype=F64)
     assert spectrum.left.shape == (26, 12)
     found = leave_out_errors(spectrum, Y, ALPHAS, groups)
-    np.testing.assert_allclose(found[:, 0], refit_errors(X, Y, groups)[0].mean(1), rtol=1e-6)
+    np.testing.assert_allclose(found[:, 0], pooled(refit_errors(X, Y, groups)[0], Y), rtol=1e-6)
     weights = solve_ridge(spectrum, Y, [1e-3]).coefficients()
     np.testing.assert_allclose(
         weights.T, Ridge(alpha=1e-3, solver="svd").fit(X, Y).coef_, rtol=1e-6, atol=1e-8
@@ -164,7 +171,7 @@ def test_float32_errors_equal_float64_errors_either_way():
     expected = leave_out_errors(decompose(X, dtype=F64), Y, ALPHAS, groups)
     np.testing.assert_allclose(leave_out_errors(decompose(X), Y, ALPHAS, groups), expected, 1e-4)
     each = leave_out_errors(decompose(X), Y, ALPHAS, groups, target_groups=np.arange(120))
-    np.testing.assert_allclose(each.mean(1), expected[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(pooled(each, Y), expected[:, 0], rtol=1e-4)
 
 
 def test_bounded_memory_and_memory_maps_change_nothing(tmp_path):
