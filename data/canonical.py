@@ -19,6 +19,7 @@ from phosphene.data.pictures import Pictures, read_picture
 from phosphene.errors import InputError
 from phosphene.schemas import DatasetFile
 from phosphene.storage import load_array
+from phosphene.trials import TRIAL_COLUMNS
 from phosphene.types import Recording, VoxelSpace
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class CanonicalDataset:
                 remedy="run `phosphene prepare arrays ...` first, or check the path",
             )
         file = DatasetFile.load(folder / "dataset.json")
-        table = _read_parquet(folder / "trials.parquet")
+        table = _read_parquet(folder / "trials.parquet", ["subject", *TRIAL_COLUMNS])
         table = table[table["subject"].isin(list(file.subjects))].reset_index(drop=True)
         for subject, geometry in file.subjects.items():
             rows = int((table["subject"] == subject).sum())
@@ -60,7 +61,12 @@ class CanonicalDataset:
                     expected=f"{geometry.n_trials}, as dataset.json says",
                     remedy="prepare the dataset again",
                 )
-        return cls(folder, file, table, _read_parquet(folder / "stimuli.parquet"))
+        return cls(
+            folder,
+            file,
+            table,
+            _read_parquet(folder / "stimuli.parquet", ["stimulus_id", "file", "hash"]),
+        )
 
     def check_subject(self, subject: str) -> str:
         """Return the label when the dataset has that subject, else say which it has."""
@@ -137,11 +143,15 @@ class CanonicalDataset:
         return [read_picture(self.root / "stimuli" / files[name]) for name in stimulus_ids]
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
+        absent = [name for name in columns if name not in table]
+        if absent:
+            raise ValueError(f"no column {', '.join(absent)}")
+        return table
     except (OSError, ValueError) as error:  # pyarrow's errors derive from these two
         raise InputError(
             f"{path} is missing or damaged ({error})",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from phosphene.errors import InputError, UsageError
 from phosphene.storage import atomic_path, hash_bytes, load_array
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 __all__ = [
     "PICTURE_SUFFIXES",
@@ -82,8 +85,12 @@ def read_picture(path: str | os.PathLike[str]) -> Pictures:
         )
     try:
         with Image.open(source) as image:
-            grey = image.mode in ("1", "L", "LA", "I;16", "I")
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+            _check_meaning(source, image)
+            if image.mode.startswith("I;16"):
+                pixels = (np.asarray(image) >> 8).astype(np.uint8)
+            else:
+                grey = image.mode in ("1", "L", "LA")
+                pixels = np.asarray(image.convert("L" if grey else "RGB"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise InputError(
             f"{source} is not a readable picture ({error})",
@@ -97,6 +104,22 @@ def read_picture(path: str | os.PathLike[str]) -> Pictures:
             remedy="shrink the picture first",
         ) from error
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _check_meaning(source: Path, image: PIL.Image.Image) -> None:
+    """Refuse a file that leaves open which grey levels or colours were shown."""
+    if image.mode in ("I", "F"):
+        raise InputError(
+            f"{source} holds 32-bit values",
+            expected="8 or 16 bits per channel, whose black and white are known",
+            remedy="save it again with 8 bits",
+        )
+    if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):
+        raise InputError(
+            f"{source} is transparent in places",
+            expected="an opaque picture: nobody sees transparency, but the screen behind it",
+            remedy="flatten it onto the background that was shown and save it again",
+        )
 
 
 def write_picture(path: str | os.PathLike[str], pixels: Pictures) -> None:

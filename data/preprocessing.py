@@ -175,6 +175,13 @@ class Preprocessor:
                     expected=f"{stored.voxel_hash}, as preprocessor.json says",
                     remedy="copy the model again from its source",
                 )
+            if not len(mean) == len(inverse) == space.n_voxels:
+                raise InputError(
+                    f"{folder}/preprocessor.safetensors has {len(mean)} means and {len(inverse)} "
+                    f"scales of subject {label}",
+                    expected=f"{space.n_voxels}, one per voxel",
+                    remedy="copy the model again from its source",
+                )
             made._subjects[label] = (space, mean, inverse, stored.n_trials_fitted)
         return made
 

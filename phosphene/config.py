@@ -67,10 +67,12 @@ def resolve_config(
                 " and ".join(f"--{name.replace('_', '-')}" for name in names) + " must be given",
                 remedy=f"add the flag, --set {names[0]}=VALUE, or the key in the file of --config",
             ) from error
+        bare = [item["loc"][-1] for item in error.errors() if item["type"] == "string_type"]
+        hint = f"; a label needs quotes in YAML, as {bare[0]}: '01'" if bare else ""
         raise UsageError(
             f"the configuration is not valid: {validation_message(error)}",
             expected=f"keys among {', '.join(kind.model_fields)}",
-            remedy="correct the flag, the --set or the configuration file",
+            remedy=f"correct the flag, the --set or the configuration file{hint}",
         ) from error
 
 

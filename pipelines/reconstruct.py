@@ -69,7 +69,11 @@ def reconstruct(
         ``None`` after a dry run or where the run was complete already.
     """
     if config.samples < 1 or config.batch_size < 1:
-        raise UsageError("`samples` and `batch_size` must be at least 1")
+        raise UsageError(
+            f"`samples` is {config.samples} and `batch_size` is {config.batch_size}",
+            expected="at least 1 each",
+            remedy="leave the flags away for 1 sample in batches of 64",
+        )
     model = Reconstructor.from_pretrained(
         config.model, generator=config.generator, device=config.device
     )

@@ -50,7 +50,8 @@ def score_pictures(
         try:
             value, scores = _pairwise(name, measure, higher, images, truth, mean_picture)
         except (AssetError, InputError) as error:  # a package is missing, or pictures are tiny
-            value, scores = _absent(name, higher, str(error.found)), None
+            reason = f"{error.found}, {error.expected}" if error.expected else error.found
+            value, scores = _absent(name, higher, reason), None
         metrics.append(value)
         if scores is not None:
             per_item[name] = [float(score) for score in scores]

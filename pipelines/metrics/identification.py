@@ -12,6 +12,7 @@ from phosphene.errors import InputError
 __all__ = ["IdentificationResult", "two_way_identification"]
 
 Array = np.ndarray[Any, Any]
+SAME = 1 - 1e-6  # correlation of two predictions that are one
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +24,8 @@ class IdentificationResult:
     scores : ndarray of shape (n,)
         NaN where there was nothing to compare with.
     collapsed : bool
-        True when more than half of all comparisons were ties: the predictions are (nearly)
-        the same for every item, and the score says nothing.
+        True when more than half of all comparisons were ties or between items of (nearly) the
+        same prediction: nothing is told apart there, and the score says nothing.
     chance : float
         One half.
     """
@@ -61,7 +62,8 @@ def two_way_identification(
             f"predictions of shape {predicted.shape} beside truths of {truth.shape}",
             expected="two arrays of equal shape with at least two items",
         )
-    similarity = _unit_rows(truth) @ _unit_rows(predicted).T
+    unit = _unit_rows(predicted)
+    similarity = _unit_rows(truth) @ unit.T
     own = np.diag(similarity)
     difference = own[None, :] - similarity
     # Rounding differs by a few units in the last place between equal rows of a product.
@@ -73,7 +75,8 @@ def two_way_identification(
         allowed &= labels[:, None] == labels[None, :]
     count = allowed.sum(axis=0)
     scores = np.where(count > 0, (wins * allowed).sum(axis=0) / np.maximum(count, 1), np.nan)
-    collapsed = bool(ties[allowed].mean() > 0.5) if allowed.any() else False
+    idle = ties | (unit @ unit.T >= SAME)
+    collapsed = bool(idle[allowed].mean() > 0.5) if allowed.any() else False
     return IdentificationResult(scores=scores, collapsed=collapsed)
 
 

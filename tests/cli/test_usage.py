@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from phosphene import Reconstruction, Reconstructor
-from phosphene.errors import PhospheneError
+from phosphene.errors import InputError
 
 
 @pytest.fixture
@@ -151,12 +151,14 @@ def test_options_that_are_not_there(cli: Any, toy: Any, model: Path) -> None:
     assert cli("reconstruct", "--inptu", "x").code == 2
     assert cli("reconstruct", "--samples", "two").code == 2
     assert cli("prepare pictures").code == 2
-    cli("reconstruct").refuses(2, "subject: field required", "input: field required")
+    nothing = cli("reconstruct")
+    assert nothing.code == 2
+    assert "--subject and --input and --model must be given" in nothing.err
     cli("prepare arrays", "--subject", "01").refuses(2, "--recordings is not given")
     words = ("--recordings", toy.file("all.npy"), "--subject", "01", "--output", "x")
     cli("prepare arrays", *words, "--dtype", "float64").refuses(2, "`dtype` is 'float64'")
     cli("prepare arrays", *words, "--modality", "eye").refuses(2, "`modality` is 'eye'")
-    cli("train encoder", "--dataset", "x").refuses(2, "subject: field required")
+    assert "--subject" in cli("train encoder", "--dataset", "x").err
 
 
 def test_targets_and_datasets_that_are_not_there(cli: Any, dataset: Path, here: Path) -> None:
@@ -247,8 +249,7 @@ def test_damaged_model_folders_raise_only_our_errors(
     same = path.read_bytes() == (model / path.relative_to(copy)).read_bytes()
     try:
         loaded = Reconstructor.from_pretrained(copy)
-    except PhospheneError as error:
-        assert error.exit_code == 3
+    except InputError:
         return
     assert same or path.name == "model_index.json"
     result = loaded.reconstruct(toy.file("test.npy"), subject="01")
