@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phosphene.data.pictures import Pictures, read_picture
+from phosphene.data.pictures import PictureFiles
 from phosphene.errors import InputError
 from phosphene.schemas import DatasetFile
 from phosphene.storage import load_array
@@ -129,8 +129,8 @@ class CanonicalDataset:
             )
         return space
 
-    def pictures(self, stimulus_ids: Sequence[str]) -> list[Pictures]:
-        """Return the pictures of these identifiers as uint8 (H, W, C)."""
+    def pictures(self, stimulus_ids: Sequence[str]) -> PictureFiles:
+        """Return the pictures of these identifiers, uint8 (H, W, C), each read when asked for."""
         files = dict(zip(self.stimuli["stimulus_id"], self.stimuli["file"], strict=True))
         missing = [name for name in stimulus_ids if name not in files]
         if missing:
@@ -140,7 +140,7 @@ class CanonicalDataset:
                 expected="a picture per stimulus",
                 remedy="prepare it with --stimuli",
             )
-        return [read_picture(self.root / "stimuli" / files[name]) for name in stimulus_ids]
+        return PictureFiles([self.root / "stimuli" / files[name] for name in stimulus_ids])
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -151,8 +151,12 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         absent = [name for name in columns if name not in table]
         if absent:
             raise ValueError(f"no column {', '.join(absent)}")
+        for name in table:  # text is decoded only when it is looked at
+            table[name].tolist()
+        for name in columns:
+            table[name].tolist()  # text that is damaged shows only when it is read
         return table
-    except (OSError, ValueError) as error:  # pyarrow's errors derive from these two
+    except Exception as error:  # a damaged file can make pyarrow raise any of its own kinds
         raise InputError(
             f"{path} is missing or damaged ({error})",
             expected="a parquet table",

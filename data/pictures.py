@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PICTURE_SUFFIXES",
+    "PictureFiles",
     "Pictures",
     "as_pictures",
     "fit_pictures",
@@ -114,7 +116,7 @@ def _check_meaning(source: Path, image: PIL.Image.Image) -> None:
             expected="8 or 16 bits per channel, whose black and white are known",
             remedy="save it again with 8 bits",
         )
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] != 255:
         raise InputError(
             f"{source} is transparent in places",
             expected="an opaque picture: nobody sees transparency, but the screen behind it",
@@ -131,16 +133,36 @@ def write_picture(path: str | os.PathLike[str], pixels: Pictures) -> None:
         Image.fromarray(flat).save(temporary)
 
 
+class PictureFiles(Sequence[Pictures]):
+    """Pictures of many files, each read when it is asked for: memory does not grow with them."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = list(files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, index: int) -> Pictures: ...
+    @overload
+    def __getitem__(self, index: slice) -> PictureFiles: ...
+    def __getitem__(self, index: int | slice) -> Pictures | PictureFiles:
+        if isinstance(index, slice):
+            return PictureFiles(self.files[index])
+        return read_picture(self.files[index])
+
+
 def read_pictures(
     source: str | os.PathLike[str],
-) -> tuple[list[str] | None, Pictures | list[Pictures]]:
-    """Read a folder of picture files, or an ``.npy``/``.npz`` array.
+) -> tuple[list[str] | None, Pictures | PictureFiles]:
+    """Open a folder of picture files, or read an ``.npy``/``.npz`` array.
 
     Returns
     -------
     names : list of str or None
-        File names without their ending, sorted; ``None`` for an array.
-    pictures : ndarray or list of ndarray (H, W, C)
+        File names without their ending, sorted (with their folders, where names alone would not
+        tell them apart); ``None`` for an array.
+    pictures : ndarray or PictureFiles
         One array (n, H, W, C) where ``source`` is an array.
     """
     path = Path(source)
@@ -154,16 +176,16 @@ def read_pictures(
             remedy="check the folder; convert pictures of another kind to PNG",
         )
     names = [file.stem for file in files]
-    twice = (
-        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
-    )
+    if len(set(names)) < len(names):
+        names = [file.relative_to(path).with_suffix("").as_posix() for file in files]
+    twice = [one for one, two in pairwise(sorted(names)) if one == two]
     if twice:
         raise InputError(
-            f"the folder {path} holds several pictures named {sorted(twice)[0]!r}",
+            f"the folder {path} holds several pictures named {twice[0]!r}",
             expected="one file per name: the name is the picture's identifier",
             remedy="give every picture its own name",
         )
-    return names, [read_picture(file) for file in files]
+    return names, PictureFiles(files)
 
 
 def fit_pictures(pictures: Iterable[Pictures], *, size: int, channels: int) -> Pictures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -13,12 +14,14 @@ import phosphene
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import (
     PICTURE_SUFFIXES,
+    PictureFiles,
     Pictures,
     picture_hash,
     read_pictures,
     write_picture,
 )
 from phosphene.errors import InputError, UsageError
+from phosphene.progress import progress
 from phosphene.schemas import DatasetFile, SubjectGeometry
 from phosphene.storage import TEMPORARY, atomic_path, hash_bytes, save_array, write_error
 from phosphene.trials import UNKNOWN
@@ -27,8 +30,9 @@ from phosphene.types import Recording
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["write_subject"]
+__all__ = ["refuse_ambiguous_order", "write_subject"]
 
+Stimuli = tuple[list[str] | None, Pictures | PictureFiles]
 BLOCK_BYTES = 64 * 2**20
 STARTED = ".preparing"
 
@@ -64,11 +68,14 @@ def write_subject(
         if existing is None
         else dict(zip(existing.stimuli["stimulus_id"], existing.stimuli["hash"], strict=True))
     )
-    trials, pictures = _match_stimuli(recording.trials, stimuli, known)
+    pictures = None if stimuli is None else read_pictures(stimuli)
+    trials, places = _match_stimuli(recording.trials, pictures, str(stimuli), known)
     if existing is None:
         _start(folder)
-    rows = _stimulus_rows(existing) + _write_pictures(folder, pictures, known)
-    geometry = _write_recording(folder, recording, dtype, source)
+    rows = _stimulus_rows(existing)
+    taken = {str(row["file"]) for row in rows}
+    rows += _write_pictures(folder, pictures, places, known, taken)
+    geometry = _write_recording(folder, recording, trials, dtype, source)
     _write_tables(folder, existing, recording.subject, trials, rows)
     subjects = {} if existing is None else dict(existing.file.subjects)
     subjects[recording.subject] = geometry
@@ -138,37 +145,38 @@ def _start(folder: Path) -> None:
 
 
 def _match_stimuli(
-    trials: pd.DataFrame, stimuli: str | os.PathLike[str] | None, known: dict[str, str]
-) -> tuple[pd.DataFrame, dict[str, Pictures]]:
-    """Return the trials with final stimulus ids, and the picture of each id.
+    trials: pd.DataFrame, stimuli: Stimuli | None, source: str, known: dict[str, str]
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the trials with final stimulus ids, and the place of each id's picture.
 
     ``known`` has the ids of the dataset's stimuli and the hashes of their pictures.
     """
     if stimuli is None:
         return trials, {}
     named = trials["stimulus_id"].tolist()
-    names, pictures = read_pictures(stimuli)
+    names, pictures = stimuli
     if names is not None:
-        return trials, _by_name(named, dict(zip(names, pictures, strict=True)), str(stimuli))
+        return trials, _by_name(named, names, source)
     given = UNKNOWN not in named
     if len(pictures) == len(trials):
+        refuse_ambiguous_order(named, source)
         if not given:  # equal pictures are one stimulus, so that they never part in a split
             named = _name_by_content(pictures, known)
             trials = trials.assign(stimulus_id=named)
             trials["repetition"] = trials.groupby("stimulus_id").cumcount() + 1
-        return trials, _by_row(named, pictures, str(stimuli))
+        return trials, _by_row(named, pictures, source)
     numbers = [int(name) if name.isdigit() else -1 for name in named]
     if given and min(numbers) >= 0 and max(numbers) < len(pictures):
-        return trials, {name: pictures[int(name)] for name in dict.fromkeys(named)}
+        return trials, {name: int(name) for name in dict.fromkeys(named)}
     raise InputError(
-        f"{stimuli} holds {len(pictures)} pictures for {len(trials)} trials",
+        f"{source} holds {len(pictures)} pictures for {len(trials)} trials",
         expected="one picture per trial, or a trials table whose stimulus_id numbers the "
         "pictures from 0, or a folder of pictures named by stimulus_id",
         remedy="give a matching --stimuli or --trials",
     )
 
 
-def _name_by_content(pictures: Pictures | list[Pictures], known: dict[str, str]) -> list[str]:
+def _name_by_content(pictures: Pictures | PictureFiles, known: dict[str, str]) -> list[str]:
     """Return an id per picture: the one its content has, or a new number."""
     names = {content: name for name, content in known.items()}
     numbers = [name.removeprefix("stimulus-") for name in known]
@@ -179,9 +187,23 @@ def _name_by_content(pictures: Pictures | list[Pictures], known: dict[str, str])
     return [names[content] for content in hashes]
 
 
-def _by_name(named: list[str], pictures: dict[str, Pictures], source: str) -> dict[str, Pictures]:
+def refuse_ambiguous_order(named: list[str], source: str) -> None:
+    """Refuse as many pictures as trials whose ids number the pictures in another order."""
+    numbers = [int(name) if name.isdigit() else -1 for name in named]
+    if sorted(numbers) == list(range(len(numbers))) != numbers:
+        raise InputError(
+            f"{source} holds as many pictures as there are trials, and stimulus_id numbers them "
+            "in another order",
+            expected="pictures in the order of trials, or numbered by stimulus_id, not both",
+            remedy="give a folder of pictures named by stimulus_id, or write the ids as names "
+            "such as stimulus-7 where the pictures are in the order of trials",
+        )
+
+
+def _by_name(named: list[str], names: list[str], source: str) -> dict[str, int]:
+    rows = {name: row for row, name in enumerate(names)}
     stems = {Path(n).stem if n.lower().endswith(PICTURE_SUFFIXES) else n: n for n in named}
-    missing = sorted(stem for stem in stems if stem not in pictures)
+    missing = sorted(stem for stem in stems if stem not in rows)
     if missing:
         raise InputError(
             f"{source} has no picture of {len(missing)} of {len(stems)} stimuli, "
@@ -189,15 +211,14 @@ def _by_name(named: list[str], pictures: dict[str, Pictures], source: str) -> di
             expected="a file <stimulus_id>.png for each stimulus of the trials",
             remedy="add the missing files, or correct stimulus_id in the trials table",
         )
-    return {stems[stem]: pictures[stem] for stem in stems}
+    return {stems[stem]: rows[stem] for stem in stems}
 
 
-def _by_row(
-    named: list[str], pictures: Pictures | list[Pictures], source: str
-) -> dict[str, Pictures]:
-    chosen: dict[str, Pictures] = {}
-    for name, pixels in zip(named, pictures, strict=True):
-        if not np.array_equal(chosen.setdefault(name, pixels), pixels):
+def _by_row(named: list[str], pictures: Pictures | PictureFiles, source: str) -> dict[str, int]:
+    chosen: dict[str, int] = {}
+    for row, name in enumerate(named):
+        first = chosen.setdefault(name, row)
+        if first != row and not np.array_equal(pictures[first], pictures[row]):
             raise InputError(
                 f"{source} holds different pictures for stimulus {name!r}",
                 expected="the same picture in every trial of a stimulus",
@@ -207,10 +228,17 @@ def _by_row(
 
 
 def _write_pictures(
-    folder: Path, pictures: dict[str, Pictures], known: dict[str, str]
+    folder: Path,
+    stimuli: Stimuli | None,
+    places: dict[str, int],
+    known: dict[str, str],
+    taken: set[str],
 ) -> list[dict[str, Any]]:
-    rows = []
-    for name, pixels in pictures.items():
+    if stimuli is None:
+        return []
+    rows, files = [], set(taken)
+    for name, place in progress(places.items(), label="stimuli", total=len(places)):
+        pixels = stimuli[1][place]
         content = picture_hash(pixels)
         if name in known:
             if known[name] != content:
@@ -220,13 +248,16 @@ def _write_pictures(
                     remedy="rename the stimuli of one subject, or prepare two datasets",
                 )
             continue
-        file = name if name.lower().endswith(".png") else f"{name}.png"
-        if Path(file).name != file or file.startswith("."):
+        plain = Path(name).name  # an id may be a path such as images/p00.jpg
+        known_suffix = plain.lower().endswith(PICTURE_SUFFIXES)
+        file = f"{Path(plain).stem if known_suffix else plain}.png"
+        if file in files or file.startswith("."):
             raise InputError(
-                f"the stimulus_id {name!r} cannot be a file name",
-                "a plain name",
+                f"the stimulus_id {name!r} cannot be a file name of its own",
+                "a plain name that no other stimulus has",
                 remedy="rename it in the trials table",
             )
+        files.add(file)
         write_picture(folder / "stimuli" / file, pixels)
         height, width, channels = pixels.shape
         rows.append(
@@ -243,7 +274,11 @@ def _write_pictures(
 
 
 def _write_recording(
-    folder: Path, recording: Recording, dtype: Literal["float16", "float32"], source: str
+    folder: Path,
+    recording: Recording,
+    trials: pd.DataFrame,
+    dtype: Literal["float16", "float32"],
+    source: str,
 ) -> SubjectGeometry:
     """Write the data in blocks, so that memory does not grow with the number of trials."""
     space = recording.space
@@ -251,6 +286,7 @@ def _write_recording(
         raise UsageError(f"the recording of subject {recording.subject} has no voxel space")
     data = recording.data
     rows = max(1, BLOCK_BYTES // (data[0].size * 4))
+    content = hashlib.sha256(trials.to_csv(index=False).encode())
     stem = folder / "recordings" / f"sub-{recording.subject}"
     # Written, not mapped: where the disk is full, a write through a map kills the process.
     header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": data.shape}
@@ -266,6 +302,7 @@ def _write_recording(
                     expected=f"values that {dtype} can hold",
                     remedy="use float32, or rescale the recording",
                 )
+            content.update(converted.tobytes())
             out.write(np.ascontiguousarray(converted).data)
     save_array(stem.with_name(f"{stem.name}_voxels.npy"), space.indices)
     return SubjectGeometry(
@@ -275,6 +312,7 @@ def _write_recording(
         grid_shape=space.grid_shape,
         affine=None if space.affine is None else space.affine.tolist(),
         voxel_hash=space.hash,
+        content_hash=content.hexdigest()[:16],
         source=source,
     )
 
@@ -288,7 +326,8 @@ def _write_tables(
 ) -> None:
     import pandas as pd
 
-    mine = trials.assign(subject=subject)
+    # Text in one subject's table and numbers in another's could not share a column.
+    mine = trials.assign(subject=subject, trial=trials["trial"].astype(str))
     whole = mine if existing is None else pd.concat([existing.table, mine], ignore_index=True)
     columns = ["stimulus_id", "file", "hash", "height", "width", "channels"]
     for name, table in (

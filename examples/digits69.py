@@ -257,7 +257,7 @@ def run_seed(
     folder, results = output / f"seed-{seed}", Results()
     config = AutoencoderConfig(
         pictures=str(output / "digits.npy"),
-        exclude=str(output / "shown.npy"),
+        exclude=(str(output / "shown.npy"),),
         size=28,
         channels=1,
         latent=12,

@@ -274,6 +274,9 @@ def save_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor])
         except SafetensorError as error:  # its text is all that is left of the system's error
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+        mask = os.umask(0)  # the library makes the file private; others follow the umask
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
 
 
 def load_tensors(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:

@@ -61,6 +61,8 @@ def complete_trials(table: pd.DataFrame | None, n_trials: int) -> pd.DataFrame:
         filled[column] = _labels(table[column]) if column in table else "01"
     if "trial" not in table:
         filled["trial"] = np.arange(n_trials)
+    if "stimulus_id" not in table and "stim_file" in table:  # as in BIDS events
+        table = table.assign(stimulus_id=_labels(table["stim_file"]).map(_stem))
     known = "stimulus_id" in table
     filled["stimulus_id"] = _labels(table["stimulus_id"]) if known else UNKNOWN
     if "repetition" not in table:
@@ -69,6 +71,10 @@ def complete_trials(table: pd.DataFrame | None, n_trials: int) -> pd.DataFrame:
     _check(filled)
     others = [name for name in filled.columns if name not in TRIAL_COLUMNS]
     return filled[[*TRIAL_COLUMNS, *others]]
+
+
+def _stem(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2].rpartition(".")[0] or path
 
 
 def _labels(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from phosphene.storage import (
     hash_file,
     load_tensors,
     new_folder,
+    read_json,
     save_tensors,
+    write_json,
     write_text,
 )
 
@@ -45,6 +47,8 @@ class ModelParts:
         Name of the default generator.
     baselines : dict of str to Tensor
         ``mean_picture`` (C, H, W) of the training trials, in 0..1: the plainest rival.
+    settings : dict
+        The configuration it was trained with.
     name, hash : str
         Where it came from and its identity.
     """
@@ -55,6 +59,7 @@ class ModelParts:
     protocol: Protocol
     generator: str
     baselines: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     hash: str = ""
 
@@ -70,8 +75,10 @@ def save_model(
         parts.preprocessor.save(building)
         parts.protocol.save(building / "protocol.json")
         save_tensors(building / BASELINES_NAME, parts.baselines)
+        write_json(building / "training.json", parts.settings)
         write_text(building / "README.md", _model_card(target.name, parts, metrics))
-        files = sorted(file for file in building.rglob("*") if file.is_file())
+        # The card is for people, who may add to it.
+        files = sorted(f for f in building.rglob("*") if f.is_file() and f.name != "README.md")
         ModelIndex(
             name=target.name,
             modality=parts.preprocessor.modality,  # type: ignore[arg-type]
@@ -118,6 +125,7 @@ def load_model(name: str) -> ModelParts:
         protocol=Protocol.load(folder / "protocol.json"),
         generator=index.generator,
         baselines=load_tensors(folder / BASELINES_NAME),
+        settings=read_json(folder / "training.json"),
         name=index.name,
         hash=index.hash,
     )

@@ -23,7 +23,9 @@ from phosphene.pipelines.reconstructor import (
 from phosphene.pipelines.scores import score_pictures
 from phosphene.pipelines.truth import read_truth
 from phosphene.progress import progress
+from phosphene.schemas import Protocol
 from phosphene.storage import write_text
+from phosphene.trials import UNKNOWN
 from phosphene.types import BrainEmbedding, Recording
 
 __all__ = ["ReconstructConfig", "reconstruct"]
@@ -84,9 +86,10 @@ def reconstruct(
     )
     embedding = model.embed(items)
     shape = picture_shape(model, embedding, seeds)
-    truth = None
+    truth: Pictures | None = None
+    hashes: list[str] = []
     if config.truth is not None:
-        truth = read_truth(config.truth, table, recording.trials, size=shape[0])
+        truth, hashes = read_truth(config.truth, table, recording.trials, size=shape[0])
     settings = config.model_dump(exclude={"output", "batch_size", "device", "dtype"}) | {
         "subject": recording.subject,
         "generator": model.generator.name,
@@ -108,13 +111,27 @@ def reconstruct(
     )
     _render_missing(model, output, result, embedding, config)
     if truth is not None:
+        protocol = output.run.protocol
         result.metrics = score_pictures(
-            result.images, truth, output.run.protocol, mean_picture=mean_picture(model, shape)
+            result.images,
+            truth,
+            protocol,
+            mean_picture=mean_picture(model, shape),
+            pictures=hashes,
+            n_seen_in_training=seen_in_training(protocol, table["stimulus_id"].tolist(), hashes),
         )
     write_text(output.partial / "config.yaml", _yaml(config))
     return output.finish(
         result, stimuli=config.stimuli, log=_log(config, recording, result)
     ), result
+
+
+def seen_in_training(protocol: Protocol, stimulus_ids: list[str], hashes: list[str]) -> int:
+    """Return how many items show a picture the model was trained on, by content or by name."""
+    known = set(protocol.train_picture_hashes)
+    names = set(protocol.train_stimulus_ids) - {UNKNOWN}
+    pairs = zip(stimulus_ids, hashes, strict=True)
+    return sum(content in known or name in names for name, content in pairs)
 
 
 def picture_shape(

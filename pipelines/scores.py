@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,10 @@ from phosphene.schemas import MetricsFile, MetricValue, Protocol
 __all__ = ["score_pictures"]
 
 Array = np.ndarray[Any, Any]
-CHANCE_PAIRINGS = 20
-PAIRWISE: dict[str, tuple[Callable[[Array, Array], Array], bool]] = {
+Measure = Callable[[Array, Array], Array]
+BLOCK = 32
+CHANCE_PAIRINGS, CHANCE_PAIRS = 20, 400  # at most so many pairings, or pairs where items are many
+PAIRWISE: dict[str, tuple[Measure, bool]] = {
     "pixcorr/strict-v1": (pixel_correlation, True),
     "ssim/uniform7-v1": (structural_similarity, True),
     "mse/unit-range-v1": (mean_squared_error, False),
@@ -30,7 +32,13 @@ PAIRWISE: dict[str, tuple[Callable[[Array, Array], Array], bool]] = {
 
 
 def score_pictures(
-    images: Pictures, truth: Pictures, protocol: Protocol, *, mean_picture: Pictures | None
+    images: Pictures,
+    truth: Pictures,
+    protocol: Protocol,
+    *,
+    mean_picture: Pictures | None,
+    pictures: Sequence[str] | None = None,
+    n_seen_in_training: int = 0,
 ) -> MetricsFile:
     """Compare reconstructions with what was shown.
 
@@ -44,25 +52,33 @@ def score_pictures(
         Stored beside the numbers.
     mean_picture : ndarray of shape (H, W, 3), optional
         Mean training picture, shown as a rival.
+    pictures : sequence of str, optional
+        Which picture each item is of (equal pictures share one); by default each its own.
+    n_seen_in_training : int
+        Items whose picture the model was trained on; the result carries the number.
     """
-    metrics, per_item = [], {}
+    labels = np.arange(len(truth)) if pictures is None else np.asarray(pictures)
+    metrics: list[MetricValue] = []
+    per_item: dict[str, list[float | None]] = {}
     for name, (measure, higher) in PAIRWISE.items():
         try:
-            value, scores = _pairwise(name, measure, higher, images, truth, mean_picture)
+            value, scores = _pairwise(name, measure, higher, images, truth, mean_picture, labels)
         except (AssetError, InputError) as error:  # a package is missing, or pictures are tiny
             reason = f"{error.found}, {error.expected}" if error.expected else error.found
             value, scores = _absent(name, higher, reason), None
         metrics.append(value)
         if scores is not None:
             per_item[name] = [float(score) for score in scores]
-    value, scores = _identification(images, truth)
+    value, scores = _identification(images, truth, labels)
     metrics.append(value)
     if scores is not None:
-        per_item[value.id] = [float(score) for score in scores]
+        per_item[value.id] = [None if np.isnan(score) else float(score) for score in scores]
     return MetricsFile(
         metrics=metrics,
         per_item=per_item,
         protocol=protocol,
+        n_pictures=len(np.unique(labels)),
+        n_seen_in_training=n_seen_in_training,
         interval_rule="95 % percentile bootstrap over pictures, 4,000 resamples, seed 0",
     )
 
@@ -80,58 +96,70 @@ def _absent(name: str, higher: bool, reason: str) -> MetricValue:
     )
 
 
+def _in_blocks(measure: Measure, images: Pictures, truth: Pictures) -> Array:
+    """Return one score per pair, holding few of them as floats at a time."""
+    starts = range(0, len(truth), BLOCK)
+    return np.concatenate([measure(images[i : i + BLOCK], truth[i : i + BLOCK]) for i in starts])
+
+
 def _pairwise(
     name: str,
-    measure: Callable[[Array, Array], Array],
+    measure: Measure,
     higher: bool,
     images: Pictures,
     truth: Pictures,
     mean_picture: Pictures | None,
+    labels: Array,
 ) -> tuple[MetricValue, Array]:
     samples = range(images.shape[1])
-    scores = np.mean([measure(images[:, sample], truth) for sample in samples], axis=0)
-    baselines = {"grey_picture": float(measure(np.full_like(truth, 128), truth).mean())}
-    if mean_picture is not None:
-        repeated = np.broadcast_to(mean_picture, truth.shape)
-        baselines["mean_picture"] = float(measure(repeated, truth).mean())
+    scores = np.mean([_in_blocks(measure, images[:, k], truth) for k in samples], axis=0)
+    grey = np.full_like(truth[:1], 128)
+    rivals = (
+        {"grey_picture": grey}
+        if mean_picture is None
+        else {"grey_picture": grey, "mean_picture": mean_picture[None]}
+    )
+    several = len(np.unique(labels)) > 1
     return MetricValue(
         id=name,
         value=float(scores.mean()),
-        interval=bootstrap_interval(scores) if len(scores) > 1 else None,
-        chance=_permuted(measure, images[:, 0], truth),
-        baselines=baselines,
+        interval=bootstrap_interval(scores, pictures=labels) if several else None,
+        chance=_permuted(measure, images[:, 0], truth, labels),
+        baselines={
+            rival: float(_in_blocks(measure, np.broadcast_to(picture, truth.shape), truth).mean())
+            for rival, picture in rivals.items()
+        },
         n_items=len(scores),
         higher_is_better=higher,
     ), scores
 
 
-def _permuted(
-    measure: Callable[[Array, Array], Array], images: Pictures, truth: Pictures
-) -> float | None:
-    """Score of the same pictures paired with other items' truths (seeded permutations)."""
-    n_items = len(truth)
-    if n_items < 2:
-        return None
-    generator = np.random.default_rng(0)
-    total = 0.0
-    for _ in range(CHANCE_PAIRINGS):
-        order = generator.permutation(n_items)
-        # A cyclic shift along a random order pairs no item with itself.
-        total += float(measure(images[order], truth[np.roll(order, 1)]).mean())
-    return total / CHANCE_PAIRINGS
+def _permuted(measure: Measure, images: Pictures, truth: Pictures, labels: Array) -> float | None:
+    """Score of the same reconstructions paired with other pictures (seeded permutations)."""
+    generator, scores = np.random.default_rng(0), []
+    for _ in range(max(1, min(CHANCE_PAIRINGS, CHANCE_PAIRS // len(truth)))):
+        order = generator.permutation(len(truth))
+        other = np.roll(order, 1)  # a shift along a random order pairs no item with itself
+        wrong = labels[order] != labels[other]
+        if wrong.any():
+            scores.append(_in_blocks(measure, images[order[wrong]], truth[other[wrong]]))
+    return float(np.concatenate(scores).mean()) if scores else None
 
 
-def _identification(images: Pictures, truth: Pictures) -> tuple[MetricValue, Array | None]:
+def _identification(
+    images: Pictures, truth: Pictures, labels: Array
+) -> tuple[MetricValue, Array | None]:
     name = "two-way-pixels/strict-v1"
-    if len(truth) < 2:
-        return _absent(name, True, "one item: nothing to tell it from"), None
-    results = [two_way_identification(images[:, s], truth) for s in range(images.shape[1])]
+    if len(np.unique(labels)) < 2:
+        return _absent(name, True, "one picture: nothing to tell it from"), None
+    samples = range(images.shape[1])
+    results = [two_way_identification(images[:, k], truth, pictures=labels) for k in samples]
     scores = np.mean([result.scores for result in results], axis=0)
     collapsed = any(result.collapsed for result in results)
     return MetricValue(
         id=name,
-        value=float(scores.mean()),
-        interval=bootstrap_interval(scores),
+        value=float(np.nanmean(scores)),
+        interval=bootstrap_interval(scores, pictures=labels),
         chance=0.5,
         baselines={"grey_picture": 0.5, "mean_picture": 0.5},
         n_items=len(scores),

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phosphene.data.pictures import PICTURE_SUFFIXES, Pictures, fit_pictures, read_pictures
+from phosphene.data.pictures import (
+    PICTURE_SUFFIXES,
+    Pictures,
+    fit_pictures,
+    picture_hash,
+    read_pictures,
+)
+from phosphene.data.prepare import refuse_ambiguous_order
 from phosphene.errors import InputError
 from phosphene.trials import UNKNOWN
 
@@ -20,8 +27,8 @@ __all__ = ["read_truth"]
 
 def read_truth(
     source: str | os.PathLike[str], items: pd.DataFrame, trials: pd.DataFrame, *, size: int
-) -> Pictures:
-    """Return one shown picture per output item, (n_items, size, size, 3).
+) -> tuple[Pictures, list[str]]:
+    """Return one shown picture per output item, (n_items, size, size, 3), and its hash.
 
     Parameters
     ----------
@@ -37,13 +44,14 @@ def read_truth(
     """
     names, pictures = read_pictures(source)
     if names is not None:
-        chosen = _by_identifier(dict(zip(names, pictures, strict=True)), items, Path(source))
+        rows = _by_identifier(names, items, Path(source))
     elif len(pictures) == len(items):
-        chosen = list(pictures)
+        refuse_ambiguous_order(items["stimulus_id"].tolist(), str(source))
+        rows = list(range(len(items)))
     elif len(pictures) == len(trials):
         first = trials.reset_index(drop=True).groupby("stimulus_id").head(1)
-        rows = {name: row for row, name in zip(first.index, first["stimulus_id"], strict=True)}
-        chosen = [pictures[rows[name]] for name in items["stimulus_id"]]
+        places = {name: row for row, name in zip(first.index, first["stimulus_id"], strict=True)}
+        rows = [places[name] for name in items["stimulus_id"]]
     else:
         raise InputError(
             f"{source} holds {len(pictures)} pictures",
@@ -51,14 +59,18 @@ def read_truth(
             + (f", or {len(trials)}, one per trial" if len(trials) != len(items) else ""),
             remedy="give the pictures of exactly these trials, in their order",
         )
-    grey = all(np.ptp(pixels, axis=-1).max() == 0 for pixels in chosen)
-    fitted = fit_pictures(chosen, size=size, channels=1 if grey else 3)
-    return np.repeat(fitted, 3, axis=-1) if grey else fitted
+    fitted, hashes = [], []
+    for row in rows:  # one at a time: shown pictures can be much larger than decoded ones
+        pixels = pictures[row]
+        channels = 1 if np.ptp(pixels, axis=-1).max() == 0 else 3
+        one = fit_pictures([pixels], size=size, channels=channels)[0]
+        fitted.append(np.repeat(one, 3, axis=-1) if channels == 1 else one)
+        hashes.append(picture_hash(pixels))
+    return np.stack(fitted), hashes
 
 
-def _by_identifier(
-    pictures: dict[str, Pictures], items: pd.DataFrame, folder: Path
-) -> list[Pictures]:
+def _by_identifier(names: list[str], items: pd.DataFrame, folder: Path) -> list[int]:
+    pictures = {name: row for row, name in enumerate(names)}
     wanted = items["stimulus_id"].tolist()
     if UNKNOWN in wanted:
         raise InputError(

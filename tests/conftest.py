@@ -116,6 +116,8 @@ def planted(root: Path) -> Toy:
     np.save(root / "all.npy", voxels)
     np.save(root / "test.npy", voxels[test])
     np.save(root / "shown.npy", toy.shown)
+    np.save(root / "train.npy", voxels[:N_TRAIN])
+    np.save(root / "train-shown.npy", pictures[:N_TRAIN])
     trials.to_csv(root / "all.tsv", sep="\t", index=False)
     trials.iloc[test].to_csv(root / "test.tsv", sep="\t", index=False)
     for name, rows in (("betas.nii", np.arange(len(shown))), ("scan.nii", test)):

@@ -93,7 +93,7 @@ HEAVY = ("torch", "pandas", "scipy", "nibabel", "PIL", "diffusers", "transformer
 def test_importing_the_package_imports_nothing_heavy() -> None:
     script = f"""
 import sys, phosphene
-print(*[name for name in {HEAVY + ("numpy", "pydantic")} if name in sys.modules])
+print(*[name for name in {(*HEAVY, "numpy", "pydantic")} if name in sys.modules])
 print(phosphene.__version__, *dir(phosphene))
 """
     heavy, names = run(script).split("\n")[:2]
@@ -121,7 +121,7 @@ try:
 except SystemExit as done:
     code = done.code
 print()
-print(code, *[name for name in {HEAVY + ("numpy",)} if name in sys.modules])
+print(code, *[name for name in {(*HEAVY, "numpy")} if name in sys.modules])
 """
     assert run(script).splitlines()[-1] == ("2" if "--nonsense" in words else "0")
 

@@ -66,14 +66,27 @@ class Anatomy:
         return self.space.n_voxels
 
     @property
+    def affine(self) -> Array:
+        """Voxel to millimetres (4, 4)."""
+        return grid_affine()
+
+    @property
     def area_names(self) -> Array:
         """Name of each voxel's area (V,)."""
-        return np.array(AREA_NAMES)[self.area - 1]
+        names: Array = np.array(AREA_NAMES)[self.area - 1]
+        return names
 
     @property
     def eccentricity(self) -> Array:
         """Degrees from fixation (V,)."""
         return np.hypot(self.rf_x, self.rf_y)
+
+
+def grid_affine() -> Array:
+    """Return the affine of the grid, voxel to millimetres (4, 4); the same for all subjects."""
+    affine = np.diag([VOXEL_SIZE] * 3 + [1.0])
+    affine[:3, 3] = ORIGIN
+    return affine
 
 
 def build_anatomy(label: str) -> Anatomy:
@@ -95,9 +108,7 @@ def build_anatomy(label: str) -> Anatomy:
         # The left hemisphere sees the right half of the field.
         angle[chosen] = theta[chosen] if side == 0 else np.pi - theta[chosen]
     indices = np.flatnonzero(area)
-    affine = np.diag([VOXEL_SIZE] * 3 + [1.0])
-    affine[:3, 3] = ORIGIN
-    space = VoxelSpace(GRID_SHAPE, indices, affine)
+    space = VoxelSpace(GRID_SHAPE, indices, grid_affine())
     fields = _receptive_fields(area[indices], eccentricity[indices], angle[indices], stream)
     positions = points[indices]
     hemisphere = (positions[:, 0] >= 0).astype(np.int64)
@@ -189,7 +200,8 @@ def _receptive_fields(
 def distances(a: Array, b: Array) -> Array:
     """Return distances in millimetres (n_a, n_b) between two sets of positions."""
     squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
-    return np.sqrt(np.maximum(squared, 0))
+    apart: Array = np.sqrt(np.maximum(squared, 0))
+    return apart
 
 
 def smoothing_kernel(a: Array, b: Array, width: float) -> Array:

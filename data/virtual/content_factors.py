@@ -6,7 +6,7 @@ These descriptors are set by hand from geometry. No network has a part in them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -124,12 +124,11 @@ class ContentFactors:
 def content_factors(scenes: Sequence[Scene]) -> ContentFactors:
     """Return the descriptors of scenes."""
     n, m = len(scenes), max([MAX_SOLIDS, *(len(scene.solids) for scene in scenes)])
-    content = ContentFactors(
-        *(np.zeros((n, m, *end), dtype=np.float32) for end in ((), (5,), (3,), (3,), (2,))),
-        *(np.zeros((n, m), dtype=np.float32) for _ in range(5)),
-        np.zeros((n, len(WORDS), m, m), dtype=np.float32),
-        np.zeros((n, len(LAYOUT_NAMES)), dtype=np.float32),
-    )
+    ends = {"shape": (5,), "material": (3,), "colour": (3,), "view": (2,)}
+    names = [one.name for one in fields(ContentFactors)]
+    shapes = {name: (n, m, *ends.get(name, ())) for name in names}
+    shapes |= {"relations": (n, len(WORDS), m, m), "layout": (n, len(LAYOUT_NAMES))}
+    content = ContentFactors(**{k: np.zeros(v, dtype=np.float32) for k, v in shapes.items()})
     for row, scene in enumerate(scenes):
         factors = scene_factors(scene)
         content.layout[row] = _layout(factors)

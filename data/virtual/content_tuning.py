@@ -26,7 +26,7 @@ from phosphene.data.virtual.content_factors import (
 )
 from phosphene.data.virtual.draws import Stream
 
-__all__ = ["ContentTuning", "object_units", "relation_units", "scene_units"]
+__all__ = ["ContentTuning", "object_units", "relation_units", "scene_units", "unit_preferences"]
 
 Array = np.ndarray[Any, Any]
 
@@ -46,7 +46,7 @@ FLOOR = 0.02
 
 
 @cache
-def _preferences() -> dict[str, Array]:
+def unit_preferences() -> dict[str, Array]:
     """Return what every unit prefers; the same for all subjects."""
     stream = Stream("virtual-fmri", VERSION, "units")
     shapes, materials = np.array(list(SHAPE_CODES.values())), np.array([*MATERIAL_CODES.values()])
@@ -79,7 +79,7 @@ def _near(values: Array, preferred: Array, width: float) -> Array:
 
 def object_units(content: ContentFactors) -> tuple[Array, Array]:
     """Return shape x view x material (n, m, 96) and shape x colour units (n, m, 32) per solid."""
-    preferred = _preferences()
+    preferred = unit_preferences()
     shape = _near(content.shape, preferred["shape"], 0.5)
     material = _near(content.material, preferred["material"], 0.6)
     towards = np.stack([np.cos(preferred["view"]), np.sin(preferred["view"])])
@@ -94,7 +94,7 @@ def object_units(content: ContentFactors) -> tuple[Array, Array]:
 
 def relation_units(content: ContentFactors) -> Array:
     """Return word x shape x shape units (n, 32), summed over the pairs of solids."""
-    preferred = _preferences()
+    preferred = unit_preferences()
     first = _near(content.shape, preferred["first"], 0.5) * content.present[..., None]
     second = _near(content.shape, preferred["second"], 0.5) * content.present[..., None]
     units: Array = np.einsum(
@@ -105,12 +105,13 @@ def relation_units(content: ContentFactors) -> Array:
 
 def scene_units(content: ContentFactors) -> Array:
     """Return layout units (n, 48): products of two rectified views of the layout."""
-    preferred = _preferences()
+    preferred = unit_preferences()
     a, b = (
         np.maximum(content.layout @ preferred["layout"][k].T + preferred["threshold"][k] + 0.5, 0)
         for k in (0, 1)
     )
-    return (a * b).astype(np.float32)
+    product: Array = a * b
+    return product.astype(np.float32)
 
 
 class ContentTuning:

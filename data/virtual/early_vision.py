@@ -80,7 +80,8 @@ def _moved(rgb: Array, gaze: Array) -> Array:
 
 
 def _halved(plane: Array) -> Array:
-    return plane.reshape(len(plane), PLACES, 2, PLACES, 2).mean(axis=(2, 4))
+    halved: Array = plane.reshape(len(plane), PLACES, 2, PLACES, 2).mean(axis=(2, 4))
+    return halved
 
 
 @cache

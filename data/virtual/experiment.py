@@ -205,7 +205,14 @@ def simulate(
     for session, rows in progress(
         list(trials.groupby("session").indices.items()), label="sessions"
     ):
-        key = ("virtual-fmri noise", VERSION, subject.label, subject.preset.name, seed, session)
+        key = (
+            "virtual-fmri noise",
+            VERSION,
+            subject.label,
+            subject.preset.name,
+            seed,
+            str(session),
+        )
         generator = np.random.default_rng(entropy_of(*key))
         part = trials.iloc[rows]
         betas[rows], timing[rows], gains[rows] = _session(

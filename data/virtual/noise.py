@@ -18,7 +18,7 @@ from phosphene.data.virtual.areas import VERSION, Preset
 from phosphene.data.virtual.draws import Stream
 from phosphene.data.virtual.haemodynamics import TRIALS_PER_RUN, RunModel, run_model
 
-__all__ = ["Component", "NoiseModel", "build_noise"]
+__all__ = ["Component", "NoiseModel", "build_noise", "plan_noise"]
 
 Array = np.ndarray[Any, Any]
 
@@ -170,10 +170,7 @@ def build_noise(
     signal : (n, V)
         Signal of reference scenes, standardised: its directions carry the state.
     """
-    # What belongs to the head is the same in every scanner.
-    stream = Stream("virtual-fmri", VERSION, label, "noise")
-    ncsnr = _signal_to_noise(anatomy, preset, stream)
-    hrf = _responses(anatomy, stream)
+    ncsnr, hrf = plan_noise(label, anatomy, preset)
     sd = amplitude / ncsnr
     if preset.independent:
         whole = Component(None, PARTS["private"][1], np.ones(anatomy.n_voxels))
@@ -183,6 +180,7 @@ def build_noise(
     share = _state_shares(ncsnr**2)
     norm = np.linalg.norm(directions, axis=0)
     state = (directions / norm * sd * np.sqrt(share)).astype(np.float32)
+    stream = Stream("virtual-fmri", VERSION, label, "noise factors")
     loadings = {
         "private": None,
         "spatial": _spatial_loadings(anatomy),
@@ -194,6 +192,15 @@ def build_noise(
         for name, (part, correlation) in PARTS.items()
     )
     return NoiseModel(sd, hrf, components, state, preset.tr), ncsnr
+
+
+def plan_noise(label: str, anatomy: Anatomy, preset: Preset) -> tuple[Array, Array]:
+    """Return the signal-to-noise ratio and the number of the response of each voxel (V,).
+
+    What belongs to the head is the same in every scanner.
+    """
+    stream = Stream("virtual-fmri", VERSION, label, "noise")
+    return _signal_to_noise(anatomy, preset, stream), _responses(anatomy, stream)
 
 
 def _signal_to_noise(anatomy: Anatomy, preset: Preset, stream: Stream) -> Array:
@@ -252,7 +259,8 @@ def _state_shares(relative: Array) -> Array:
 
 
 def _unit(loadings: Array) -> Array:
-    return (loadings / np.linalg.norm(loadings, axis=0, keepdims=True)).astype(np.float32)
+    unit: Array = loadings / np.linalg.norm(loadings, axis=0, keepdims=True)
+    return unit.astype(np.float32)
 
 
 def _spatial_loadings(anatomy: Anatomy) -> Array:

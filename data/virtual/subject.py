@@ -142,7 +142,8 @@ class VirtualSubject:
         kernel = smoothing_kernel(
             self.anatomy.positions, self.anatomy.positions, self.preset.point_spread
         )
-        return (kernel / kernel.sum(axis=0)).astype(np.float32)
+        spread: Array = kernel / kernel.sum(axis=0)
+        return spread.astype(np.float32)
 
     @cached_property
     def _content_share(self) -> Array:
@@ -237,8 +238,11 @@ class VirtualSubject:
 
     def averaged_signal(self, signal: Array, repetitions: int) -> Array:
         """Return the expected mean of n showings of each picture: later ones are weaker."""
-        weakening = self.suppression * (repetitions - 1) / repetitions
-        return signal * (1 - weakening).astype(np.float32)
+        return signal * self.averaged_gain(repetitions).astype(np.float32)
+
+    def averaged_gain(self, repetitions: int) -> Array:
+        """Return the mean response to n showings relative to the first (V,)."""
+        return 1 - self.suppression * (repetitions - 1) / repetitions
 
     def simulate(
         self,

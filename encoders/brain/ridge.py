@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phosphene.component import Component, record_config
 from phosphene.encoders.brain.ridge_solver import Form, RidgeSolution, solve_ridge
-from phosphene.encoders.brain.ridge_spectrum import blocks, decompose
+from phosphene.encoders.brain.ridge_spectrum import as_tensor, blocks, decompose
 from phosphene.errors import InputError, UsageError, check_option
 from phosphene.types import BrainEmbedding, Recording
 
@@ -182,7 +182,7 @@ class RidgeEncoder(Component):
             )
         predicted = solution.y_mean.new_empty(len(rows), len(solution.y_mean))
         for part in blocks(len(rows), BATCH):
-            predicted[part] = solution.predict(torch.from_numpy(np.array(rows[part])))
+            predicted[part] = solution.predict(as_tensor(rows[part]))
         return self._embedding(predicted)
 
     def left_out(self, subject: str) -> BrainEmbedding:

@@ -141,9 +141,8 @@ class LeaveOut:
             # that half of `inner`, taken twice, will do.
             for part in blocks(len(inner), STRIP):
                 below = slice(part.start, None)
-                product[:, part] = U[:, below] @ (
-                    kept[below, None] * half[below, part] * kept[part]
-                )
+                strip = kept[below, None] * half[below, part] * kept[part]
+                torch.mm(U[:, below], strip, out=product[:, part])
             if cross is not None:
                 product += cross * kept
             for rows, inverse in self._inverses(alpha):

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from phosphene.encoders.brain.ridge_leave_out import LeaveOut
-from phosphene.encoders.brain.ridge_spectrum import Spectrum, add_gram, blocks
+from phosphene.encoders.brain.ridge_spectrum import Spectrum, add_gram, as_tensor, blocks
 from phosphene.errors import InputError, UsageError, check_option
 
 __all__ = ["RidgeSolution", "leave_out_errors", "solve_ridge"]
@@ -87,9 +87,7 @@ class _Targets:
             where: Array | slice = columns[part]
             if columns[part][-1] - columns[part][0] + 1 == len(columns[part]):
                 where = slice(int(columns[part][0]), int(columns[part][-1]) + 1)
-            raw = self.Y[:, where]
-            raw = raw if isinstance(raw, Tensor) else torch.from_numpy(np.array(raw))
-            block = raw.to(self.like)
+            block = as_tensor(self.Y[:, where]).to(self.like)
             mean = block.mean(0)
             if not torch.isfinite(mean).all():
                 bad = columns[part][(~torch.isfinite(mean)).cpu().numpy()]

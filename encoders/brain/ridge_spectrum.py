@@ -17,7 +17,7 @@ from torch import Tensor
 
 from phosphene.errors import InputError
 
-__all__ = ["Spectrum", "add_gram", "blocks", "decompose"]
+__all__ = ["Spectrum", "add_gram", "as_tensor", "blocks", "decompose"]
 
 Array = np.ndarray[Any, Any]
 STRIP = 256
@@ -76,11 +76,11 @@ def decompose(
     InputError
         If there are fewer than two rows, or a value is not finite.
     """
-    X = (X if isinstance(X, Tensor) else torch.from_numpy(np.array(X))).to(device)
+    X = as_tensor(X).to(device)
     if X.ndim != 2 or len(X) < 2 or X.shape[1] < 1:
         raise InputError(f"inputs of shape {tuple(X.shape)}", "(n, p) with two rows or more")
     (n, p), dual = X.shape, X.shape[0] <= X.shape[1]
-    across = list(blocks(p, memory // (16 * n)))
+    across = list(blocks(p, memory // (64 * n)))
     mean = torch.cat([X[:, part].double().mean(0) for part in across])
     if not torch.isfinite(mean).all():
         raise InputError(
@@ -90,7 +90,7 @@ def decompose(
         )
     centred = torch.empty(n, p, dtype=dtype, device=X.device)
     gram = torch.zeros(min(n, p), min(n, p), dtype=torch.float64, device=X.device)
-    for part in across if dual else blocks(n, memory // (16 * p)):
+    for part in across if dual else blocks(n, memory // (64 * p)):
         where = (slice(None), part) if dual else (part, slice(None))
         block = X[where].double() - (mean[part] if dual else mean)
         centred[where] = block
@@ -101,9 +101,17 @@ def decompose(
     eigenvalues, left = eigenvalues[first:], vectors[:, first:]
     if not dual:
         left, vectors = left.new_empty(n, len(eigenvalues)), left / eigenvalues.sqrt()
-        for part in blocks(n, memory // (16 * p)):
+        for part in blocks(n, memory // (64 * p)):
             left[part] = (X[part].double() - mean) @ vectors
     return Spectrum(centred, mean.to(dtype), left, eigenvalues)
+
+
+def as_tensor(values: Tensor | Array) -> Tensor:
+    """Return a tensor of the same numbers, without a copy where that is safe."""
+    if isinstance(values, Tensor):
+        return values
+    plain = values.flags.writeable and min(values.strides, default=1) >= 0
+    return torch.from_numpy(values if plain else np.array(values))
 
 
 def add_gram(gram: Tensor, rows: Tensor) -> None:

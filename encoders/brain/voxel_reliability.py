@@ -25,7 +25,7 @@ from phosphene.encoders.brain.ridge_spectrum import decompose
 from phosphene.seeds import item_seed
 from phosphene.types import Recording
 
-__all__ = ["explained_variance", "weighing_helps"]
+__all__ = ["WeighingTrial", "explained_variance", "try_weighing"]
 
 Groups = Literal["stimulus", "session", "run"]
 
@@ -77,15 +77,34 @@ def explained_variance(
     return weights
 
 
-def weighing_helps(
+@dataclasses.dataclass(frozen=True)
+class WeighingTrial:
+    """Shares of the targets' variance predicted on left-out training pictures.
+
+    Attributes
+    ----------
+    weighed, plain : float
+        With weights and without; 1 is perfect, 0 the mean of the training targets.
+    """
+
+    weighed: float
+    plain: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether weights predict left-out pictures better, and better than the mean does."""
+        return self.weighed > max(self.plain, 0.0)
+
+
+def try_weighing(
     recording: Recording,
     targets: Tensor,
     make_encoder: Callable[[], RidgeEncoder],
     *,
     groups: Groups = "stimulus",
     seed: int = 0,
-) -> bool:
-    """Return whether weighed voxels predict left-out training pictures better than plain ones.
+) -> WeighingTrial | None:
+    """Compare weighed and plain voxels by cross-validation inside the training trials.
 
     Parameters
     ----------
@@ -95,22 +114,23 @@ def weighing_helps(
     make_encoder : callable
         Returns a new encoder of the kind that is to be trained.
     groups : {"stimulus", "session", "run"}
-        What is left out whole; with fewer than four groups the answer is no.
+        What is left out whole; with fewer than four groups there is no answer.
     seed : int
         Of the division into folds.
     """
     labels = group_labels(recording, groups)
     names = np.unique(labels)
     if len(names) < 4:
-        return False
+        return None
     generator = np.random.default_rng(item_seed(seed, recording.subject, "voxel weights", 0))
     folds = np.array_split(generator.permutation(names), min(N_FOLDS, len(names) // 2))
-    weighed = plain = 0.0
+    weighed = plain = spread = 0.0
     for fold in folds if len(recording) <= MANY_TRIALS else folds[:1]:
         test = np.isin(labels, fold)
         train = recording.select(~test)
         weights = explained_variance(train, targets[~test], groups=groups)
         scale = np.sqrt(weights / weights.mean())
+        spread += float((targets[test] - targets[~test].mean(dim=0)).square().sum())
         for scaled in (True, False):
             factor = scale if scaled else np.float32(1)
             encoder = make_encoder()
@@ -118,7 +138,8 @@ def weighing_helps(
             predicted = encoder.encode(_scaled(recording.select(test), factor)).main
             error = float((predicted - targets[test]).square().sum())
             weighed, plain = (weighed + error, plain) if scaled else (weighed, plain + error)
-    return weighed < plain
+    spread = max(spread, 1e-12)
+    return WeighingTrial(weighed=1 - weighed / spread, plain=1 - plain / spread)
 
 
 def _scaled(recording: Recording, factor: Any) -> Recording:

@@ -21,6 +21,8 @@ class StimulusEncoder(Component, ABC):
 
     kind = "target"
     can_decode: bool = False
+    # Of the pictures it learned from, at its own size; empty where nobody knows.
+    training_picture_hashes: frozenset[str] = frozenset()
 
     @property
     @abstractmethod

@@ -93,4 +93,9 @@ def reconstruct(
         if metric.value is not None:
             chance = "" if metric.chance is None else f" (wrong pairing {metric.chance:.3f})"
             typer.echo(f"{metric.id} {metric.value:.3f}{chance}")
+    if result.metrics is not None and result.metrics.n_seen_in_training:
+        typer.echo(
+            f"careful: {result.metrics.n_seen_in_training} of {len(result)} items show pictures "
+            "that the model was trained on"
+        )
     typer.echo(f"report: {folder / 'report.html'}")

@@ -25,8 +25,10 @@ def train_autoencoder(
     channels: Annotated[int | None, typer.Option(help="1 (grey) or 3 (colour).")] = None,
     latent: Annotated[int | None, typer.Option(help="Numbers per picture.")] = None,
     exclude: Annotated[
-        str | None,
-        typer.Option(help="Pictures that must not teach it (your stimuli); near copies go too."),
+        list[str] | None,
+        typer.Option(
+            help="Pictures that must not teach it (your stimuli), with near copies; repeatable."
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes through the pictures.")] = None,
     seed: Seed = None,
@@ -45,7 +47,7 @@ def train_autoencoder(
         "size": size,
         "channels": channels,
         "latent": latent,
-        "exclude": exclude,
+        "exclude": tuple(exclude) if exclude else None,
         "training.epochs": epochs,
         "training.seed": seed,
     }

@@ -14,8 +14,9 @@ __all__ = ["DatasetFile", "SubjectGeometry"]
 class SubjectGeometry(BaseModel):
     """Shape and place of one subject's recording.
 
-    ``voxel_hash`` is that of :class:`phosphene.types.VoxelSpace`; the positions themselves
-    stand in ``recordings/sub-<label>_voxels.npy``.
+    ``content_hash`` is that of the recording's values and trials, ``voxel_hash`` that of
+    :class:`phosphene.types.VoxelSpace`; the positions themselves stand in
+    ``recordings/sub-<label>_voxels.npy``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,6 +26,7 @@ class SubjectGeometry(BaseModel):
     grid_shape: tuple[int, ...]
     affine: list[list[float]] | None = None
     voxel_hash: str
+    content_hash: str
     source: str
 
 

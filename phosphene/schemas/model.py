@@ -60,6 +60,7 @@ class Protocol(Stored):
     averaging_test: str
     n_train_trials: dict[str, int]
     train_stimulus_ids: list[str]
+    train_picture_hashes: list[str]
     validation_rule: str
     selection_rule: str
     transductive: bool = False

@@ -64,8 +64,10 @@ class MetricsFile(Stored):
 
     schema_name: ClassVar[str] = "metrics"
     metrics: list[MetricValue]
-    per_item: dict[str, list[float]]
+    per_item: dict[str, list[float | None]]
     protocol: Protocol
+    n_pictures: int
+    n_seen_in_training: int
     interval_rule: str
 
 

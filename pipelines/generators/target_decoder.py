@@ -50,6 +50,12 @@ class TargetDecoder(Generator):
         output_type: Literal["np", "pt"] = "np",
     ) -> Pictures | torch.Tensor:
         self.check(condition, generators)
+        if num_inference_steps is not None:
+            raise UsageError(
+                "the target-decoder takes no steps",
+                expected="no --steps",
+                remedy="leave the flag away, or name a generator that takes steps",
+            )
         if init is not None:
             raise UsageError(
                 "the target-decoder renders from the embedding alone", "no init picture"

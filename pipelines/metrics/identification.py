@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,11 @@ class IdentificationResult:
 
 
 def two_way_identification(
-    predicted: Array, truth: Array, *, groups: Array | None = None
+    predicted: Array,
+    truth: Array,
+    *,
+    groups: Array | None = None,
+    pictures: Sequence[str] | Array | None = None,
 ) -> IdentificationResult:
     """Compare each prediction with its own truth and with every other truth.
 
@@ -56,6 +61,8 @@ def two_way_identification(
     groups : ndarray of shape (n,), optional
         Compare only within the same group (category), which is what tells decoding of a
         picture from decoding of its category.
+    pictures : sequence of length n, optional
+        Which picture each item is of; items of one picture are not compared with each other.
     """
     if predicted.shape != truth.shape or len(predicted) < 2:
         raise InputError(
@@ -73,6 +80,9 @@ def two_way_identification(
     if groups is not None:
         labels = np.asarray(groups)
         allowed &= labels[:, None] == labels[None, :]
+    if pictures is not None:
+        _, codes = np.unique(np.asarray(pictures), return_inverse=True)
+        allowed &= codes[:, None] != codes[None, :]
     count = allowed.sum(axis=0)
     scores = np.where(count > 0, (wins * allowed).sum(axis=0) / np.maximum(count, 1), np.nan)
     idle = ties | (unit @ unit.T >= SAME)

@@ -11,6 +11,7 @@ from phosphene.errors import InputError
 __all__ = ["bootstrap_interval", "paired_bootstrap"]
 
 Array = np.ndarray[Any, Any]
+MAX_DRAWS = 2_000_000  # at a time: bounds the memory
 
 
 def _resampled_means(scores: Array, pictures: Array | None, seed: int, n_resamples: int) -> Array:
@@ -20,8 +21,15 @@ def _resampled_means(scores: Array, pictures: Array | None, seed: int, n_resampl
     sums = np.bincount(codes, weights=scores)
     counts = np.bincount(codes).astype(float)
     generator = np.random.default_rng(seed)
-    draws = generator.integers(0, len(sums), size=(n_resamples, len(sums)))
-    return np.asarray(sums[draws].sum(axis=1) / counts[draws].sum(axis=1))
+    means = []
+    for size in _parts(n_resamples, max(1, MAX_DRAWS // len(sums))):
+        draws = generator.integers(0, len(sums), size=(size, len(sums)))
+        means.append(sums[draws].sum(axis=1) / counts[draws].sum(axis=1))
+    return np.concatenate(means)
+
+
+def _parts(total: int, most: int) -> list[int]:
+    return [min(most, total - start) for start in range(0, total, most)]
 
 
 def bootstrap_interval(

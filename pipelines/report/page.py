@@ -49,6 +49,7 @@ def render_report(result: Reconstruction, *, stimuli: bool = True) -> str:
         max_items=MAX_ITEMS,
         metrics=[] if result.metrics is None else _metric_rows(result.metrics),
         interval_rule="" if result.metrics is None else result.metrics.interval_rule,
+        n_seen=0 if result.metrics is None else result.metrics.n_seen_in_training,
         protocol=_protocol_rows(run),
         provenance=_provenance_rows(run),
     )
@@ -56,7 +57,9 @@ def render_report(result: Reconstruction, *, stimuli: bool = True) -> str:
 
 
 def _items(result: Reconstruction, *, stimuli: bool) -> list[dict[str, Any]]:
-    scores: dict[str, list[float]] = {} if result.metrics is None else result.metrics.per_item
+    scores: dict[str, list[float | None]] = (
+        {} if result.metrics is None else result.metrics.per_item
+    )
     correlation = scores.get("pixcorr/strict-v1")
     rows = []
     for item, trial in enumerate(result.trials.head(MAX_ITEMS).to_dict("records")):
@@ -68,7 +71,7 @@ def _items(result: Reconstruction, *, stimuli: bool) -> list[dict[str, Any]]:
                 if stimuli and result.truth is not None
                 else "",
                 "samples": [_picture(pixels) for pixels in result.images[item]],
-                "score": "" if correlation is None else f"r {correlation[item]:.2f}",
+                "score": f"r {correlation[item]:.2f}" if correlation else "",
             }
         )
     return rows

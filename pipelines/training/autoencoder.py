@@ -32,6 +32,7 @@ from phosphene.workfolder import WorkFolder
 __all__ = ["AutoencoderConfig", "train_autoencoder"]
 
 SHEET_COLUMNS, SHEET_SIDE = 12, 84
+SETTINGS = "settings.json"
 
 
 class AutoencoderConfig(Config):
@@ -50,7 +51,7 @@ class AutoencoderConfig(Config):
     width: int = 16
     kl_weight: float = 1.0
     held_out: float = 0.1
-    exclude: str | None = None
+    exclude: tuple[str, ...] = ()
     near_copy: float = 0.005
     augmentation: AugmentationConfig = AugmentationConfig()
     training: EngineConfig = EngineConfig(
@@ -72,10 +73,17 @@ def train_autoencoder(
     """
     if not 0 < config.held_out < 1:
         raise UsageError(f"`held_out` is {config.held_out}", expected="a share between 0 and 1")
-    work = WorkFolder.open(config.output, last="config.json", resume=resume)
+    pictures, held_out, n_excluded = _split(config)
+    PictureAutoencoder(config.size, config.channels, config.latent, config.width)  # checks these
+    settings = config.model_dump(mode="json", exclude={"output"}) | {
+        "picture_hashes": _hashes(pictures)
+    }
+    work = WorkFolder.find(config.output, last="config.json", resume=resume)
+    _refuse_other_settings(work, settings)
     if work.finished:
         return work.root, cast(dict[str, float], read_json(work.root / "training.json")["summary"])
-    pictures, held_out, n_excluded = _split(config)
+    work = WorkFolder.open(config.output, last="config.json", resume=resume)
+    write_json(work.partial / SETTINGS, settings)
     # The weights start from their own stream, whatever was drawn before.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(item_seed(config.training.seed, "weights", "autoencoder", 0))
@@ -104,7 +112,29 @@ def train_autoencoder(
     model.cpu().load_state_dict(result.state)
     model.eval()
     model.standardise(pictures)
-    return _write(work, config, model, result, pictures, held_out, n_excluded)
+    return _write(work, config, settings, model, result, pictures, held_out, n_excluded)
+
+
+def _hashes(pictures: Tensor) -> list[str]:
+    rounded = (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    return sorted({picture_hash(pixels) for pixels in rounded})
+
+
+def _refuse_other_settings(work: WorkFolder, settings: dict[str, Any]) -> None:
+    """Go on only with what was begun: the same pictures and the same settings."""
+    if not (work.resumed or work.finished):
+        return
+    path = work.root / "training.json" if work.finished else work.partial / SETTINGS
+    if not path.is_file():  # killed before the settings were written: nothing is lost
+        return
+    stored = read_json(path)
+    differing = [key for key, value in settings.items() if stored.get(key) != value]
+    if differing:
+        raise UsageError(
+            f"the training in {work.root} was begun with other {', '.join(differing)}",
+            expected="the same pictures and settings as before",
+            remedy="repeat the first command with --resume, or choose another --output",
+        )
 
 
 def _split(config: AutoencoderConfig) -> tuple[Tensor, Tensor, int]:
@@ -115,14 +145,14 @@ def _split(config: AutoencoderConfig) -> tuple[Tensor, Tensor, int]:
     _, found = read_pictures(config.pictures)
     fitted = fit_pictures(found, size=config.size, channels=config.channels)
     near = np.zeros(len(fitted), dtype=bool)
-    if config.exclude is not None:
-        _, excluded = read_pictures(config.exclude)
+    for source in config.exclude:
+        _, excluded = read_pictures(source)
         others = fit_pictures(excluded, size=config.size, channels=config.channels)
-        near = _distance(fitted, others) < config.near_copy
-        fitted = fitted[~near]
+        near |= _distance(fitted, others) < config.near_copy
+    fitted = fitted[~near]
     if not len(fitted):
         raise InputError(
-            f"all {len(near)} pictures of {config.pictures} are near copies of {config.exclude}",
+            f"all {len(near)} pictures of {config.pictures} are near copies of excluded ones",
             expected="other pictures of the same kind",
         )
     hashes = np.array([picture_hash(pixels) for pixels in fitted])
@@ -166,6 +196,7 @@ def _held_out_loss(model: PictureAutoencoder, pictures: Tensor, config: Autoenco
 def _write(
     work: WorkFolder,
     config: AutoencoderConfig,
+    settings: dict[str, Any],
     model: PictureAutoencoder,
     result: TrainingResult,
     pictures: Tensor,
@@ -183,14 +214,10 @@ def _write(
     shutil.rmtree(work.partial / "checkpoint", ignore_errors=True)
     model.save_pretrained(work.partial)
     write_picture(work.partial / "samples.png", _sheet(model, shown, decoded, config.training.seed))
+    (work.partial / SETTINGS).unlink(missing_ok=True)
     write_json(
         work.partial / "training.json",
-        {
-            "config": config.model_dump(mode="json"),
-            "summary": summary,
-            "history": result.history,
-            "n_training_pictures": len(pictures),
-        },
+        settings | {"summary": summary, "history": result.history},
     )
     write_text(work.partial / "README.md", _card(config, summary, len(pictures)))
     return work.finish(), summary

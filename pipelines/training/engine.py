@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import PositiveFloat, PositiveInt
+
 from phosphene.config import Config
 from phosphene.errors import UsageError
 from phosphene.progress import progress
@@ -38,17 +40,17 @@ class EngineConfig(Config):
     Without ``epochs``, as many are run as make about ``steps`` steps, and twenty at least.
     """
 
-    epochs: int | None = None
-    steps: int = 1500
-    batch_size: int = 64
-    learning_rate: float = 1e-3
+    epochs: PositiveInt | None = None
+    steps: PositiveInt = 1500
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 1e-3
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup_steps: int = 0
     ema_decay: float = 0.0
     gradient_clip: float = 1.0
     precision: Literal["no", "bf16", "fp16"] = "no"
-    checkpoint_every: int = 200
+    checkpoint_every: PositiveInt = 200
     trackers: tuple[str, ...] = ()
     seed: int = 0
 
@@ -196,6 +198,12 @@ class _Loop:
         batch = {name: tensor[rows] for name, tensor in self.data.items()}
         with self.accelerator.autocast():
             terms = self.objective(self.model, batch, generator, self.step / self.total_steps)
+        if not torch.isfinite(terms["loss"]):
+            raise UsageError(
+                f"the training loss is not finite at step {self.step}",
+                expected="a loss that falls",
+                remedy="use a smaller learning rate (--set training.learning_rate=...)",
+            )
         self.accelerator.backward(terms["loss"])
         if self.config.gradient_clip > 0:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)

@@ -110,11 +110,11 @@ def halfway(toy: Any, model: Path, tmp_path: Path) -> Callable[[int], tuple[Any,
     def run(number: int) -> tuple[Any, list[Any]]:
         process = start("reconstruct_main", *words)
         partial, patience = tmp_path / "out" / ".partial", time.monotonic() + 60
-        while len(list(partial.glob("sub-01/*.png"))) < 8 and time.monotonic() < patience:
+        while len(list(partial.glob("sub-01/sub-01_*.png"))) < 8 and time.monotonic() < patience:
             time.sleep(0.002)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
-        assert 8 <= len(list(partial.glob("sub-01/*.png"))) < 102 * 6
+        assert 8 <= len(list(partial.glob("sub-01/sub-01_*.png"))) < 102 * 6
         return (process.returncode, out, err), words
 
     return run

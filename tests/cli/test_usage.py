@@ -251,6 +251,6 @@ def test_damaged_model_folders_raise_only_our_errors(
         loaded = Reconstructor.from_pretrained(copy)
     except InputError:
         return
-    assert same or path.name == "model_index.json"
+    assert same or path.name in ("model_index.json", "README.md")
     result = loaded.reconstruct(toy.file("test.npy"), subject="01")
     np.testing.assert_array_equal(result.images[:, 0], toy.shown)

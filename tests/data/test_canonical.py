@@ -139,15 +139,36 @@ def test_pictures_by_number_name_and_file_name(rng: np.random.Generator, tmp_pat
     assert not (tmp_path / "z").exists()
 
 
-@pytest.mark.parametrize("name", ["../../escaped", "a/b", ".hidden", "/tmp/escaped"])
+@pytest.mark.parametrize("name", ["../../escaped", "a/escaped", "/tmp/escaped.jpg"])
 def test_identifiers_never_leave_the_folder(
     rng: np.random.Generator, tmp_path: Path, name: str
 ) -> None:
     shown = pictures_file(tmp_path / "p.npy", rng.integers(0, 256, (2, 6, 6), dtype=np.uint8))
     data = rng.normal(size=(2, 5)).astype("f4")
-    with pytest.raises(InputError, match="cannot be a file name"):
-        write_subject(tmp_path / "x/d", recording(data, stimulus_id=[name, "b"]), shown)
-    assert not list(tmp_path.rglob("escaped*"))
+    dataset = write_subject(tmp_path / "x/d", recording(data, stimulus_id=[name, "b"]), shown)
+    assert list(tmp_path.rglob("escaped*")) == [tmp_path / "x/d/stimuli/escaped.png"]
+    assert not Path("/tmp/escaped.png").exists()
+    assert len(dataset.pictures([name])) == 1
+    for other in ("escaped", ".hidden", ".."):
+        with pytest.raises(InputError, match="no other stimulus has"):
+            write_subject(tmp_path / "x/e", recording(data, stimulus_id=[name, other]), shown)
+
+
+def test_paths_of_another_subject_overwrite_no_picture(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    pictures = rng.integers(0, 256, (4, 6, 6), dtype=np.uint8)
+    data = rng.normal(size=(2, 5)).astype("f4")
+    for subject, names, rows in (("01", ["a/p", "q"], [0, 1]), ("02", ["b/p", "q"], [2, 1])):
+        shown = pictures_file(tmp_path / f"{subject}.npy", pictures[rows])
+        brain = recording(data, subject, stimulus_id=names)
+        if subject == "02":
+            with pytest.raises(InputError, match="no other stimulus has"):
+                write_subject(tmp_path / "d", brain, shown)
+        else:
+            write_subject(tmp_path / "d", brain, shown)
+    found = CanonicalDataset.open(tmp_path / "d").pictures(["a/p", "q"])
+    np.testing.assert_array_equal(np.stack(list(found))[..., 0], pictures[:2])
 
 
 def test_splits_select_trials_in_order(rng: np.random.Generator, tmp_path: Path) -> None:
@@ -216,7 +237,7 @@ def test_damaged_datasets_raise_only_our_errors(
     path.write_bytes(changed)
     try:
         dataset = CanonicalDataset.open(root)
-        dataset.pictures(dataset.recording("01").trials["stimulus_id"].tolist())
+        list(dataset.pictures(dataset.recording("01").trials["stimulus_id"].tolist()))
     except PhospheneError:
         pass
     finally:

@@ -162,6 +162,9 @@ def test_folders_are_read_by_name(colour: Array, tmp_path: Path) -> None:
     assert names == ["a", "b", "c.1"]
     np.testing.assert_array_equal(np.stack(list(pictures)), colour[[1, 0, 2]])
     write_picture(tmp_path / "a.bmp", colour[3])
+    names, _ = read_pictures(tmp_path)  # names alone would not tell them apart any more
+    assert names == ["a", "deep/a", "deep/b", "deep/c.1"]
+    write_picture(tmp_path / "a.png", colour[3])
     with pytest.raises(InputError, match="several pictures named 'a'"):
         read_pictures(tmp_path)
     (tmp_path / "empty").mkdir()

@@ -43,9 +43,13 @@ def write(root: Path) -> None:
         trials.iloc[N_TRAIN:].to_csv(folder / "test.tsv", sep="\t", index=False)
         recording = read_recording(folder / "betas.npy", subject="01", trials=trials)
         write_subject(
-            root / "dataset", recording, folder / "pictures.npy",
-            name="golden", licence="CC0-1.0", source="betas.npy",
-        )  # fmt: skip
+            root / "dataset",
+            recording,
+            folder / "pictures.npy",
+            name="golden",
+            licence="CC0-1.0",
+            source="betas.npy",
+        )
         # Trained on a copy: caches of targets are no part of a dataset that is handed on.
         write_subject(folder / "golden", recording, folder / "pictures.npy", name="golden")
         train_encoder(
@@ -54,7 +58,7 @@ def write(root: Path) -> None:
                 subject="01",
                 target=f"pixels:{SIDE}x1",
                 output=str(root / "model"),
-            )  # fmt: skip
+            )
         )
         reconstruct(
             ReconstructConfig(
@@ -66,7 +70,7 @@ def write(root: Path) -> None:
                 trials=str(folder / "test.tsv"),
                 samples=2,
                 seed=3,
-            )  # fmt: skip
+            )
         )
     for path in (root / "output" / name for name in ("config.yaml", "run.json", "report.html")):
         text = path.read_text().replace(f"{folder}/", "").replace(f"{root}/", "")

@@ -73,7 +73,7 @@ def test_one_item_has_no_interval_and_no_rival(truth: Array, protocol: Protocol)
     assert found["pixcorr"].interval is None
     assert found["pixcorr"].chance is None
     assert found["two-way-pixels"].value is None
-    assert "one item" in found["two-way-pixels"].note
+    assert "one picture" in found["two-way-pixels"].note
 
 
 def test_tiny_pictures_have_no_ssim(truth: Array, protocol: Protocol) -> None:

@@ -124,7 +124,7 @@ def test_stimuli_and_near_copies_of_them_do_not_teach_it(tmp_path: Path) -> None
     near = pictures[:1].copy()
     near[0, 0, 0] = 255 - near[0, 0, 0]  # one of 144 pixels differs
     np.save(tmp_path / "stimuli.npy", near)
-    settings = config(tmp_path, exclude=str(tmp_path / "stimuli.npy"))
+    settings = config(tmp_path, exclude=(str(tmp_path / "stimuli.npy"),))
     np.save(tmp_path / "p.npy", pictures)
     quick = settings.training.model_copy(update={"epochs": 1})
     changed = settings.model_copy(update={"training": quick, "near_copy": 1.1 / 144})
