@@ -77,9 +77,21 @@ class Simulation:
         return Recording(self.betas, "fmri", self.subject.label, trials, self.subject.space)
 
     def averaged(self) -> Array:
-        """Return mean betas per picture (n, V), sessions standardised by their own moments."""
+        """Return mean betas per picture (n, V), sessions standardised by their own moments.
+
+        Raises
+        ------
+        InputError
+            If a session has a single trial, which has no spread.
+        """
         betas = np.empty_like(self.betas)
-        for _, rows in self.trials.groupby("session").indices.items():
+        for session, rows in self.trials.groupby("session").indices.items():
+            if len(rows) < 2:
+                raise InputError(
+                    f"session {session} with a single trial",
+                    expected="two or more, to standardise them",
+                    remedy="simulate fewer sessions",
+                )
             part = self.betas[rows]
             betas[rows] = (part - part.mean(axis=0)) / part.std(axis=0)
         mean = np.zeros((len(self.signal), betas.shape[1]), dtype=np.float64)

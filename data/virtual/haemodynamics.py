@@ -125,7 +125,9 @@ def run_model(tr: float, n_trials: int, estimator: str = "lsa") -> RunModel:
     # A polynomial per 150 s of run, as packages for task data choose it.
     degree = 1 + int(duration // 150)
     nuisance = np.polynomial.legendre.legvander(np.linspace(-1, 1, len(volumes)), degree)
-    fit = _least_squares_all if estimator == "lsa" else _least_squares_separate
+    # A single trial has no others to be held against: both estimators are the same.
+    alone = estimator == "lsa" or n_trials == 1
+    fit = _least_squares_all if alone else _least_squares_separate
     estimate = np.stack([fit(one, nuisance) for one in design])
     return RunModel(tr, onsets, design, nuisance, estimate)
 

@@ -68,9 +68,12 @@ class LinearObserver:
         gain : (V,), optional
             Mean response to the repetitions relative to the first.
         """
+        from scipy.linalg import solve
+
         scale = np.broadcast_to(gain, self.mean.shape)
         total = self.covariance * np.outer(scale, scale) + noise_covariance / repetitions
-        read_out = np.linalg.solve(total, self.cross * scale[:, None])
-        estimate = (observed - self.mean * scale) @ read_out + self.value_mean
+        # Few rows are solved for, not the many values.
+        weights = solve(total, (observed - self.mean * scale).T, assume_a="pos").T
+        estimate = (weights * scale) @ self.cross + self.value_mean
         shaped: Array = estimate.reshape(len(observed), *self.shape)
         return shaped

@@ -14,6 +14,7 @@ from phosphene.data.pictures import write_picture
 from phosphene.data.scenes import captions, factor_table
 from phosphene.data.virtual.areas import AREA_NAMES, VERSION
 from phosphene.data.virtual.confounds import gaze_towards_main_solid, main_shapes
+from phosphene.data.virtual.experiment import plan_trials
 from phosphene.data.virtual.haemodynamics import HRF_PARAMETERS
 from phosphene.data.virtual.ideal_observer import REPETITIONS, ideal_identification
 from phosphene.data.virtual.scene_bank import LEAST, build_bank, ideal_pixels
@@ -76,6 +77,9 @@ def write_experiment(
     check_option("estimator", estimator, ("lsa", "lss"))
     if bank and estimator != "lsa":
         raise UsageError(f"a bank for {estimator!r} betas", expected="'lsa' betas")
+    # Wrong numbers end here and not after all pictures have been seen.
+    shown = subject.preset.repetitions if repetitions is None else repetitions
+    plan_trials(len(stimuli), shown, seed=seed, sessions=sessions)
     with new_folder(folder) as root:
         content = {"arousal", "block-drift", "gaze"} & set(confounds)
         scenes = labels_of(stimuli.scenes) if content else ()
