@@ -28,7 +28,7 @@ class TargetSpec(Stored):
         Kind of stimulus encoder, for example ``autoencoder``.
     layer : str
         Which output of it.
-    output : {"pooled", "tokens"}
+    output : {"pooled", "tokens", "lowlevel"}
     shape : tuple of int
         ``(d,)`` or ``(n_tokens, d)``.
     preprocessing : dict
@@ -40,7 +40,7 @@ class TargetSpec(Stored):
     schema_name: ClassVar[str] = "target"
     name: str
     layer: str
-    output: Literal["pooled", "tokens"]
+    output: Literal["pooled", "tokens", "lowlevel"]
     shape: tuple[int, ...]
     preprocessing: dict[str, str | int | float | bool]
     weights_hash: str = ""

@@ -1,0 +1,1 @@
+"""Recipes that train the default weights, from nothing but this package."""
