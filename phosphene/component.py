@@ -99,9 +99,12 @@ class Component:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], *, source: str = "the configuration") -> Self:
-        """Build from exactly the constructor's arguments."""
-        known = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-        unknown, missing = sorted(set(config) - set(known)), sorted(set(known) - set(config))
+        """Build from the constructor's arguments; only those with a default may be missing."""
+        signature = inspect.signature(cls.__init__).parameters
+        known = [name for name in signature if name != "self"]
+        # A part of an earlier release lacks arguments that came later; those have defaults.
+        required = {n for n in known if signature[n].default is inspect.Parameter.empty}
+        unknown, missing = sorted(set(config) - set(known)), sorted(required - set(config))
         if unknown or missing:
             raise InputError(
                 f"{source} of {cls.name!r} has "
@@ -113,7 +116,7 @@ class Component:
                     )
                     if part
                 ),
-                expected=f"exactly {', '.join(known)}",
+                expected=f"the arguments {', '.join(known)}",
                 remedy="use the release that wrote it",
             )
         try:

@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import phosphene
+from phosphene.checkpoints.registry import model_folder
 from phosphene.component import Component
 from phosphene.data.preprocessing import Preprocessor
 from phosphene.encoders.brain import BRAIN_ENCODERS
 from phosphene.encoders.stimulus import STIMULUS_ENCODERS
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError
-from phosphene.names import Registry, resolve_folder
+from phosphene.names import Registry
 from phosphene.pipelines.generators import GENERATORS
+from phosphene.pipelines.generators.base import Generator
+from phosphene.priors import PRIORS
+from phosphene.priors.base import Prior
+from phosphene.priors.structure import StructureBranch
 from phosphene.schemas import ComponentFile, ModelIndex, Protocol
 from phosphene.storage import (
     hash_file,
@@ -27,10 +32,17 @@ from phosphene.storage import (
     write_text,
 )
 
-__all__ = ["ModelParts", "load_component", "load_model", "save_model"]
+__all__ = ["ModelParts", "load_component", "load_model", "save_model", "write_model"]
 
 INDEX_NAME = "model_index.json"
 BASELINES_NAME = "baselines.safetensors"
+ROLES: dict[str, Registry] = {
+    "encoder": BRAIN_ENCODERS,
+    "target": STIMULUS_ENCODERS,
+    "prior": PRIORS,
+    "structure": BRAIN_ENCODERS,
+    "branch": Registry("branch", {"latent": "phosphene.priors.structure:StructureBranch"}),
+}
 
 
 @dataclass(eq=False)
@@ -40,11 +52,17 @@ class ModelParts:
     Attributes
     ----------
     encoder : brain encoder
+        Recording to the target's embedding.
     target : StimulusEncoder
     preprocessor : Preprocessor
     protocol : Protocol
-    generator : str
-        Name of the default generator.
+    generator : Generator
+    prior : Prior, optional
+        Cleans predicted embeddings before they are rendered.
+    structure : brain encoder, optional
+        Recording to the latent that the branch starts pictures from.
+    branch : StructureBranch, optional
+        Goes with ``structure``.
     baselines : dict of str to Tensor
         ``mean_picture`` (C, H, W) of the training trials, in 0..1: the plainest rival.
     settings : dict
@@ -57,11 +75,21 @@ class ModelParts:
     target: StimulusEncoder
     preprocessor: Preprocessor
     protocol: Protocol
-    generator: str
+    generator: Generator
     baselines: dict[str, Any]
+    prior: Prior | None = None
+    structure: Any = None
+    branch: StructureBranch | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     hash: str = ""
+    folder: Path | None = None
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """The parts that have a folder of their own, by role."""
+        found = {role: getattr(self, role) for role in ROLES}
+        return {role: part for role, part in found.items() if part is not None}
 
 
 def save_model(
@@ -70,32 +98,59 @@ def save_model(
     """Write a model folder; it appears under its name only when complete."""
     target = Path(folder)
     with new_folder(target) as building:
-        parts.encoder.save_pretrained(building / "encoder")
-        parts.target.save_pretrained(building / "target")
-        parts.preprocessor.save(building)
-        parts.protocol.save(building / "protocol.json")
-        save_tensors(building / BASELINES_NAME, parts.baselines)
-        write_json(building / "training.json", parts.settings)
-        write_text(building / "README.md", _model_card(target.name, parts, metrics))
-        # The card is for people, who may add to it.
-        files = sorted(f for f in building.rglob("*") if f.is_file() and f.name != "README.md")
-        ModelIndex(
-            name=target.name,
-            modality=parts.preprocessor.modality,  # type: ignore[arg-type]
-            subjects=parts.preprocessor.subjects,
-            components={"encoder": parts.encoder.name, "target": parts.target.name},
-            generator=parts.generator,
-            target=parts.target.spec,
-            files={file.relative_to(building).as_posix(): hash_file(file) for file in files},
-            created_with=f"phosphene {phosphene.__version__}",
-            metrics=metrics,
-        ).save(building / INDEX_NAME)
+        write_model(building, parts, metrics, name=target.name)
     return target
+
+
+def write_model(
+    building: Path,
+    parts: ModelParts,
+    metrics: dict[str, float],
+    *,
+    name: str,
+    half: bool = False,
+) -> None:
+    """Write the files of a model into a folder, the index last.
+
+    Parameters
+    ----------
+    building : Path
+    parts : ModelParts
+    metrics : dict of str to float
+        Figures found on training or validation pictures.
+    name : str
+        Of the model.
+    half : bool
+        Whether weights are stored in half precision.
+    """
+    for role, part in parts.components.items():
+        part.save_pretrained(building / role)
+    parts.generator.save(building / "generator")
+    if half:
+        _halve(building)
+    parts.preprocessor.save(building)
+    parts.protocol.save(building / "protocol.json")
+    save_tensors(building / BASELINES_NAME, parts.baselines)
+    write_json(building / "training.json", parts.settings)
+    write_text(building / "README.md", _model_card(name, parts, metrics))
+    # The card is for people, who may add to it.
+    files = sorted(f for f in building.rglob("*") if f.is_file() and f.name != "README.md")
+    ModelIndex(
+        name=name,
+        modality=parts.preprocessor.modality,  # type: ignore[arg-type]
+        subjects=parts.preprocessor.subjects,
+        components={role: part.name for role, part in parts.components.items()},
+        generator=parts.generator.name,
+        target=parts.target.spec,
+        files={file.relative_to(building).as_posix(): hash_file(file) for file in files},
+        created_with=f"phosphene {phosphene.__version__}",
+        metrics=metrics,
+    ).save(building / INDEX_NAME)
 
 
 def load_model(name: str) -> ModelParts:
     """Load a model by path, ``local-dir:PATH`` or ``hf-hub:ID``; every file is verified."""
-    folder = resolve_folder(name)
+    folder = model_folder(name)
     if not (folder / INDEX_NAME).is_file():
         raise InputError(
             f"{folder} is not a model folder: it has no {INDEX_NAME}",
@@ -110,25 +165,50 @@ def load_model(name: str) -> ModelParts:
             expected=f"one of {', '.join(GENERATORS.names())}",
             remedy="use the release that wrote it, or copy the model again from its source",
         )
-    encoder = load_component(folder / "encoder", BRAIN_ENCODERS)
-    target = load_component(folder / "target", STIMULUS_ENCODERS)
+    unknown = sorted(set(index.components) - set(ROLES))
+    absent = sorted({"encoder", "target"} - set(index.components))
+    if unknown or absent:
+        raise InputError(
+            f"{folder / INDEX_NAME} lists the parts {', '.join(sorted(index.components))}",
+            expected=f"encoder and target at least, and others among {', '.join(ROLES)}",
+            remedy="use the release that wrote it",
+        )
+    loaded = {
+        role: load_component(folder / role, registry)
+        for role, registry in ROLES.items()
+        if role in index.components
+    }
+    target: StimulusEncoder = loaded["target"]
     if target.spec.hash != index.target.hash:
         raise InputError(
             f"the target in {folder} has the hash {target.spec.hash}",
             expected=f"{index.target.hash}, as {INDEX_NAME} says",
             remedy="copy the model again from its source",
         )
+    generator = GENERATORS.get(index.generator).load(folder / "generator", target)
     return ModelParts(
-        encoder=encoder,
-        target=target,
+        **loaded,
         preprocessor=Preprocessor.load(folder),
         protocol=Protocol.load(folder / "protocol.json"),
-        generator=index.generator,
+        generator=generator,
         baselines=load_tensors(folder / BASELINES_NAME),
         settings=read_json(folder / "training.json"),
         name=index.name,
         hash=index.hash,
+        folder=folder,
     )
+
+
+def _halve(folder: Path) -> None:
+    """Store the weights of every part in half precision."""
+    import torch
+
+    for path in sorted(folder.rglob("*.safetensors")):
+        tensors = {
+            name: value.half() if value.dtype == torch.float32 else value
+            for name, value in load_tensors(path).items()
+        }
+        save_tensors(path, tensors)
 
 
 def load_component(folder: Path, registry: Registry) -> Any:
@@ -155,6 +235,13 @@ def _verify(folder: Path, index: ModelIndex) -> None:
             )
 
 
+def _beside(parts: ModelParts) -> str:
+    prior = "" if parts.prior is None else f", cleaned by the prior `{parts.prior.name}`"
+    if parts.branch is None:
+        return prior
+    return f"{prior}, started from predicted latents at strength {parts.branch.strength:g}"
+
+
 def _model_card(name: str, parts: ModelParts, metrics: dict[str, float]) -> str:
     protocol = parts.protocol
     trials = ", ".join(f"sub-{s}: {n} trials" for s, n in protocol.n_train_trials.items())
@@ -167,7 +254,7 @@ tags: [brain-decoding, {parts.preprocessor.modality}]
 # {name}
 
 Brain encoder `{parts.encoder.name}` to the target `{parts.target.name}` ({shape}), rendered by
-`{parts.generator}`.
+`{parts.generator.name}`{_beside(parts)}.
 
 | | |
 |---|---|

@@ -36,12 +36,14 @@ class ReconstructConfig(Config):
 
     subject: str
     input: str
-    model: str
+    model: str = "auto"
     output: str = "phosphene-output"
     trials: str | None = None
     truth: str | None = None
     average: Literal["none", "stimulus"] = "none"
     generator: str | None = None
+    prior: str | None = None
+    strength: float | None = None
     samples: int = 1
     seed: int = 0
     steps: int | None = None
@@ -77,7 +79,11 @@ def reconstruct(
             remedy="leave the flags away for 1 sample in batches of 64",
         )
     model = Reconstructor.from_pretrained(
-        config.model, generator=config.generator, device=config.device
+        config.model,
+        generator=config.generator,
+        prior=config.prior,
+        strength=config.strength,
+        device=config.device,
     )
     recording = model.read(config.input, subject=config.subject, trials=config.trials)
     items, table = items_of(recording, config.average)
@@ -92,7 +98,7 @@ def reconstruct(
         truth, hashes = read_truth(config.truth, table, recording.trials, size=shape[0])
     settings = config.model_dump(exclude={"output", "batch_size", "device", "dtype"}) | {
         "subject": recording.subject,
-        "generator": model.generator.name,
+        **model.settings,
     }
     run = model.describe_run(recording, n_items=len(items), config=settings)
     if dry_run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ from phosphene.pipelines.generators.base import Generator
 from phosphene.pipelines.model_folder import ModelParts, load_model, save_model
 from phosphene.pipelines.reconstruction import Reconstruction
 from phosphene.pipelines.versions import package_versions
+from phosphene.priors.base import Prior
 from phosphene.progress import progress
 from phosphene.schemas import RunFile
 from phosphene.seeds import item_seed
@@ -28,6 +30,7 @@ from phosphene.types import BrainEmbedding, Recording
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
 __all__ = ["Reconstructor"]
 
@@ -36,13 +39,17 @@ DEFAULT_BATCH = 64
 
 
 class Reconstructor:
-    """Holds an encoder, its preprocessing, its target and a generator.
+    """Holds an encoder, its preprocessing and target, a prior, a low-level branch, a generator.
 
     Parameters
     ----------
     parts : ModelParts
     generator : str, optional
         Name of a generator; the model's own by default.
+    prior : str, optional
+        ``none`` renders predictions as they are; the model's own prior by default.
+    strength : float, optional
+        1 leaves the low-level branch out, 0 shows it alone; the model's own by default.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
 
@@ -59,13 +66,22 @@ class Reconstructor:
     """
 
     def __init__(
-        self, parts: ModelParts, *, generator: str | None = None, device: str = "auto"
+        self,
+        parts: ModelParts,
+        *,
+        generator: str | None = None,
+        prior: str | None = None,
+        strength: float | None = None,
+        device: str = "auto",
     ) -> None:
         self.parts = parts
         self.device = _choose_device(device)
-        _move(parts, self.device)
-        name = parts.generator if generator is None else generator
-        self.generator: Generator = GENERATORS.get(name)(parts.target)
+        self.generator = _choose_generator(parts, generator)
+        self.prior = _choose_prior(parts, prior)
+        self.strength = _choose_strength(parts, strength)
+        for part in (*parts.components.values(), self.generator):
+            if hasattr(part, "to"):
+                part.to(self.device)
 
     @classmethod
     def from_pretrained(
@@ -73,14 +89,26 @@ class Reconstructor:
         name: str | os.PathLike[str],
         *,
         generator: str | None = None,
+        prior: str | None = None,
+        strength: float | None = None,
         device: str = "auto",
     ) -> Reconstructor:
-        """Load a model folder, ``local-dir:PATH`` or ``hf-hub:ID``."""
-        return cls(load_model(os.fspath(name)), generator=generator, device=device)
+        """Load a known model, a model folder, ``local-dir:PATH`` or ``hf-hub:ID``."""
+        parts = load_model(os.fspath(name))
+        return cls(parts, generator=generator, prior=prior, strength=strength, device=device)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model folder."""
         return save_model(folder, self.parts, {})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What renders the pictures, for the record of a run."""
+        return {
+            "generator": self.generator.name,
+            "prior": "none" if self.prior is None else self.prior.name,
+            "strength": self.strength,
+        }
 
     @property
     def subjects(self) -> list[str]:
@@ -103,7 +131,9 @@ class Reconstructor:
         """Return what the encoder predicts for each trial."""
         prepared = self.parts.preprocessor.transform(recording)
         embedding: BrainEmbedding = self.parts.encoder.encode(prepared)
-        return embedding
+        if self.parts.structure is None:
+            return embedding
+        return replace(embedding, lowlevel=self.parts.structure.encode(prepared).lowlevel)
 
     def render(
         self,
@@ -133,12 +163,26 @@ class Reconstructor:
                     torch.Generator().manual_seed(int(seed))
                     for seed in seeds[start : start + batch_size, sample]
                 ]
-                columns.append(
-                    self.generator.generate(
-                        part, generators=generators, num_inference_steps=num_inference_steps
-                    )
-                )
+                columns.append(self._picture(part, generators, num_inference_steps))
             yield start, np.stack([np.asarray(column) for column in columns], axis=1)
+
+    def _picture(
+        self,
+        embedding: BrainEmbedding,
+        generators: list[torch.Generator],
+        num_inference_steps: int | None,
+    ) -> Pictures | torch.Tensor:
+        """Return one picture per item; prior and generator draw from the same random streams."""
+        branch = self.parts.branch
+        if self.prior is not None:
+            embedding = self.prior.sample(embedding, generators=generators)
+        return self.generator.generate(
+            embedding,
+            init=None if branch is None or self.strength == 1 else branch.init(embedding),
+            strength=self.strength,
+            generators=generators,
+            num_inference_steps=num_inference_steps,
+        )
 
     def reconstruct(
         self,
@@ -201,8 +245,8 @@ class Reconstructor:
                 "seed": seed,
                 "samples": samples,
                 "average": average,
-                "generator": self.generator.name,
                 "steps": num_inference_steps,
+                **self.settings,
             },
         )
         return Reconstruction(
@@ -285,12 +329,35 @@ def _averaging_words(average: str) -> str:
     return "mean of all repetitions" if average == "stimulus" else "single trials"
 
 
-def _move(parts: ModelParts, device: str) -> None:
-    from torch import nn
+def _choose_generator(parts: ModelParts, name: str | None) -> Generator:
+    if name is None or name == parts.generator.name:
+        return parts.generator
+    kind: type[Generator] = GENERATORS.get(name)
+    return kind.load((parts.folder or Path()) / "generator", parts.target)
 
-    parts.encoder.to(device)
-    if isinstance(parts.target, nn.Module):
-        parts.target.to(device)
+
+def _choose_prior(parts: ModelParts, name: str | None) -> Prior | None:
+    if name is None or (parts.prior is not None and name == parts.prior.name):
+        return parts.prior
+    if name != "none":
+        raise UsageError(
+            f"the prior {name!r} for the model {parts.name}",
+            expected="none" if parts.prior is None else f"none, or its own {parts.prior.name}",
+        )
+    return None
+
+
+def _choose_strength(parts: ModelParts, strength: float | None) -> float:
+    if strength is not None and not 0 <= strength <= 1:
+        raise UsageError(f"`strength` is {strength}", expected="from 0 to 1")
+    if parts.branch is None:
+        if strength not in (None, 1):
+            raise UsageError(
+                f"a strength of {strength} for the model {parts.name}",
+                expected="no strength: it has no low-level branch to start from",
+            )
+        return 1.0
+    return parts.branch.strength if strength is None else strength
 
 
 def _choose_device(device: str) -> str:

@@ -1,1 +1,15 @@
 """Embedding priors and the low-level structural branch."""
+
+from __future__ import annotations
+
+from phosphene.names import Registry
+
+__all__ = ["PRIORS"]
+
+PRIORS = Registry(
+    "prior",
+    {
+        "diffusion": "phosphene.priors.diffusion:DiffusionPrior",
+        "identity": "phosphene.priors.identity:IdentityPrior",
+    },
+)

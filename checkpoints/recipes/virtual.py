@@ -1,4 +1,4 @@
-"""Train the default weights for virtual subjects: ``python -m phosphene.checkpoints.recipes.virtual``.
+"""Train the default weights: ``python -m phosphene.checkpoints.recipes.virtual fmri``.
 
 Stages run in order and leave what they made in the working folder; a stage whose result is there
 is skipped, and an interrupted one goes on from its checkpoint.
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from phosphene.checkpoints.recipes.scene_pictures import scene_pictures
 from phosphene.checkpoints.recipes.virtual_recordings import virtual_recordings
@@ -32,12 +30,28 @@ class FmriRecipe(Config):
     subjects: tuple[str, ...] = ("01", "02", "03", "04")
     preset: str = "nsd-7t"
     embedder: EngineConfig = EngineConfig(
-        epochs=5, batch_size=128, learning_rate=1e-3, weight_decay=0.05, warmup_steps=100,
-        checkpoint_every=300,
+        epochs=3,
+        batch_size=128,
+        learning_rate=1e-3,
+        weight_decay=0.05,
+        warmup_steps=60,
+        checkpoint_every=100,
     )
     autoencoder: EngineConfig = EngineConfig(
-        epochs=3, batch_size=32, learning_rate=2e-3, warmup_steps=50, checkpoint_every=300,
+        epochs=3,
+        batch_size=32,
+        learning_rate=2e-3,
+        warmup_steps=50,
+        checkpoint_every=300,
         ema_decay=0.99,
+    )
+    generator: EngineConfig = EngineConfig(
+        epochs=2,
+        batch_size=32,
+        learning_rate=5e-4,
+        warmup_steps=200,
+        checkpoint_every=500,
+        ema_decay=0.999,
     )
 
 
@@ -54,6 +68,13 @@ AUTOENCODER = {
     "down_block_types": ["DownEncoderBlock2D"] * 3, "up_block_types": ["UpDecoderBlock2D"] * 3,
     "block_out_channels": [24, 48, 96], "norm_num_groups": 8, "sample_size": 64,
     "mid_block_add_attention": False,
+}  # fmt: skip
+UNET = {
+    "sample_size": 16, "in_channels": 4, "out_channels": 4, "layers_per_block": 1,
+    "block_out_channels": [64, 128, 128], "cross_attention_dim": 160, "attention_head_dim": 32,
+    "norm_num_groups": 16,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
 }  # fmt: skip
 
 
@@ -93,6 +114,62 @@ def autoencoder(recipe: FmriRecipe, work: Path) -> Path:
     return _stage(work / "autoencoder", train, seed=recipe.autoencoder.seed)
 
 
+def generator(recipe: FmriRecipe, work: Path) -> Path:
+    """Train the conditional UNet on latents and tokens of all pictures and their mirror images."""
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    from phosphene.encoders.stimulus.latents import LatentTarget
+    from phosphene.encoders.stimulus.open_clip import OpenClipTarget
+    from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
+    from phosphene.pipelines.training.latent_diffusion import train_latent_diffusion
+
+    if (work / "generator" / "config.json").is_file():
+        return work / "generator"
+    target = OpenClipTarget.from_pretrained(work / "embedder")
+    latents = LatentTarget.from_pretrained(work / "autoencoder")
+    shown = pictures(recipe, work)["train"]
+    torch.manual_seed(recipe.generator.seed)
+    made = LatentDiffusion(UNet2DConditionModel(**UNET), latents, condition=target.spec.hash)
+    train_latent_diffusion(
+        made,
+        _encoded(work / "latents.safetensors", latents, shown),
+        _encoded(work / "tokens.safetensors", target, shown),
+        recipe.generator,
+        folder=work / "generator-training",
+    )
+    made.unet.half().float()
+    made.save(work / "generator")
+    return work / "generator"
+
+
+def _encoded(path: Path, target: Any, shown: Pictures) -> Any:
+    """Return values of pictures and then of their mirror images, in half precision; kept."""
+    import torch
+
+    from phosphene.progress import progress
+    from phosphene.storage import load_tensors, save_tensors
+
+    if not path.is_file():
+        parts = [
+            target.encode(shown[start : start + 1000, :, ::step]).half()
+            for step in (1, -1)
+            for start in progress(range(0, len(shown), 1000), label=f"encoding {target.name}")
+        ]
+        save_tensors(path, {"values": torch.cat(parts), "spec": _as_tensor(target.spec.hash)})
+    stored = load_tensors(path)
+    if not torch.equal(stored["spec"], _as_tensor(target.spec.hash)):
+        path.unlink()  # of an earlier training
+        return _encoded(path, target, shown)
+    return stored["values"]
+
+
+def _as_tensor(text: str) -> Any:
+    import torch
+
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+
 def recordings(recipe: FmriRecipe, work: Path) -> Path:
     """Simulate the training recordings of every subject."""
     shown = pictures(recipe, work)
@@ -107,6 +184,52 @@ def recordings(recipe: FmriRecipe, work: Path) -> Path:
         preset=recipe.preset,
     )
     return work / "recordings"
+
+
+def decoder(recipe: FmriRecipe, work: Path) -> Path:
+    """Fit encoders, prior and branch with ``phosphene train``."""
+    from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
+
+    config = DecoderConfig(
+        dataset=str(work / "recordings"),
+        output=str(work / "virtual-fmri"),
+        subjects=recipe.subjects,
+        target=str(work / "embedder"),
+        generator=str(work / "generator"),
+        half=True,
+    )
+    folder, summary = train_decoder(config, resume=True)
+    for name, value in summary.items():
+        print(f"{name} {value:.4g}")
+    return folder
+
+
+def publish(recipe: FmriRecipe, work: Path) -> Path:
+    """Copy the model beside the registry and enter its identity there."""
+    import shutil
+
+    import yaml
+
+    from phosphene.checkpoints.registry import HERE
+    from phosphene.storage import hash_file, write_text
+
+    made, place = work / "virtual-fmri", HERE / "weights" / "virtual-fmri"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(made, place)
+    size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    models = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8")) or {}
+    models["virtual-fmri"] = {
+        "modality": "fmri",
+        "source": "package:weights/virtual-fmri",
+        "licence": "Apache-2.0",
+        "description": f"virtual subjects {', '.join(recipe.subjects)} ({recipe.preset}), "
+        f"{recipe.shown_scenes} scenes x {recipe.repetitions}; never human data",
+        "sha256": hash_file(place / "model_index.json"),
+        "megabytes": round(size / 1e6, 1),
+        "default": True,
+    }
+    write_text(HERE / "models.yaml", yaml.safe_dump(models, sort_keys=True))
+    return place
 
 
 def _stage(folder: Path, train: Callable[[Path], Any], *, seed: int) -> Path:
@@ -125,7 +248,10 @@ STAGES: dict[str, Callable[[FmriRecipe, Path], Any]] = {
     "pictures": pictures,
     "embedder": embedder,
     "autoencoder": autoencoder,
+    "generator": generator,
     "recordings": recordings,
+    "decoder": decoder,
+    "publish": publish,
 }
 
 

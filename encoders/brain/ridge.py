@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from phosphene.component import Component, record_config
+from phosphene.encoders.brain.ridge_rank import reduce_rank
 from phosphene.encoders.brain.ridge_solver import Form, RidgeSolution, solve_ridge
 from phosphene.encoders.brain.ridge_spectrum import as_tensor, blocks, decompose
 from phosphene.errors import InputError, UsageError, check_option
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 # Multiples of the mean eigenvalue of the inputs' Gram matrix, two per decade.
 ALPHAS = tuple(float(f"{10 ** (step / 2):.3g}") for step in range(-6, 9))
 PARTS = {1: "pooled", 2: "tokens", 3: "lowlevel"}  # by the number of axes of one target
+OPTIONAL = ("inputs", "basis")  # tensors of dual form and of reduced rank
 BATCH = 1024
 
 
@@ -45,6 +47,8 @@ class RidgeEncoder(Component):
     form : {"auto", "dual", "primal"}
         How weights are kept; ``auto`` takes what is smaller.
     precision : {"float32", "float64"}
+    rank : int, optional
+        Directions of target space that are kept (reduced-rank ridge): fewer numbers to store.
 
     References
     ----------
@@ -62,6 +66,7 @@ class RidgeEncoder(Component):
         alpha_per: Literal["all", "token", "target"] = "all",
         form: Form = "auto",
         precision: Literal["float32", "float64"] = "float32",
+        rank: int | None = None,
     ) -> None:
         self.alphas, self.relative = [float(alpha) for alpha in alphas], relative
         self.alpha_per = check_option("alpha_per", alpha_per, ("all", "token", "target"))
@@ -69,6 +74,9 @@ class RidgeEncoder(Component):
         self.form: Form = form
         names = {"float32": torch.float32, "float64": torch.float64}
         self.dtype = names[check_option("precision", precision, names)]
+        if rank is not None and rank < 1:
+            raise UsageError(f"`rank` is {rank}", expected="at least 1, or none for all")
+        self.rank = rank
         self.solutions_: dict[str, RidgeSolution] = {}
         self.target_shape_: tuple[int, ...] = ()
 
@@ -140,6 +148,8 @@ class RidgeEncoder(Component):
             form=self.form,
             keep_left_out=keep_left_out,
         )
+        if self.rank is not None:
+            solution = reduce_rank(solution, spectrum.inputs, self.rank)
         self.solutions_[recording.subject], self.target_shape_ = solution, shape
         return self._summary(solution, len(np.unique(labels)), unit if self.relative else 1.0)
 
@@ -233,8 +243,9 @@ class RidgeEncoder(Component):
             found[f"{subject}.y_mean"] = solution.y_mean.unflatten(0, self.target_shape_)
             found[f"{subject}.alphas"] = torch.from_numpy(solution.alphas)
             found[f"{subject}.errors"] = torch.from_numpy(np.asarray(solution.errors))
-            if solution.inputs is not None:
-                found[f"{subject}.inputs"] = solution.inputs
+            for name in OPTIONAL:
+                if (value := getattr(solution, name)) is not None:
+                    found[f"{subject}.{name}"] = value
         return found
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
@@ -253,12 +264,14 @@ class RidgeEncoder(Component):
 
     def _load_solution(self, subject: str, parts: dict[str, Tensor]) -> RidgeSolution:
         needed = {"weights", "x_mean", "y_mean", "alphas", "errors"}
-        if not subject.isalnum() or set(parts) - {"inputs"} != needed:
+        if not subject.isalnum() or set(parts) - set(OPTIONAL) != needed:
             raise _misfit(f"tensors {', '.join(sorted(parts))} under {subject!r}")
-        inputs, weights = parts.get("inputs"), parts["weights"]
+        inputs, weights, basis = parts.get("inputs"), parts["weights"], parts.get("basis")
         n_inputs, n_targets = len(parts["x_mean"]), parts["y_mean"].numel()
         rows = n_inputs if inputs is None else len(inputs)
-        fits = weights.shape == (rows, n_targets) and parts["alphas"].shape == (n_targets,)
+        columns = n_targets if basis is None else len(basis)
+        fits = weights.shape == (rows, columns) and parts["alphas"].shape == (n_targets,)
+        fits = fits and (basis is None or basis.shape == (columns, n_targets))
         if not fits or (inputs is not None and inputs.shape != (rows, n_inputs)):
             raise _misfit(f"shapes of sub-{subject} that do not go together")
         return RidgeSolution(
@@ -268,13 +281,15 @@ class RidgeEncoder(Component):
             y_mean=parts["y_mean"].flatten().to(self.dtype),
             alphas=parts["alphas"].numpy(),
             errors=parts["errors"].numpy(),
+            basis=None if basis is None else basis.to(self.dtype),
         )
 
 
 def _misfit(found: str) -> InputError:
     return InputError(
         f"the weights of the encoder ridge hold {found}",
-        expected="weights, x_mean, y_mean, alphas, errors and, in dual form, inputs per subject",
+        expected="weights, x_mean, y_mean, alphas, errors, in dual form inputs, and with a rank "
+        "basis per subject",
         remedy="restore model.safetensors from its source",
     )
 

@@ -37,7 +37,7 @@ class RidgeSolution:
 
     Parameters
     ----------
-    weights : Tensor of shape (p, t), or (n, t) in dual form
+    weights : Tensor of shape (p, t), or (n, t) in dual form; (p, r) or (n, r) with a basis
     inputs : Tensor of shape (n, p) or None
         Centred training inputs, in dual form only.
     x_mean, y_mean : Tensor of shape (p,) and (t,)
@@ -47,6 +47,8 @@ class RidgeSolution:
         See :func:`leave_out_errors`; None when nothing was left out.
     left_out : Tensor of shape (n, t) or None
         Prediction of each trial by the fit without its group, at the chosen alpha.
+    basis : Tensor of shape (r, t) or None
+        Directions of target space that a solution of reduced rank keeps, orthonormal.
     """
 
     weights: Tensor
@@ -56,17 +58,21 @@ class RidgeSolution:
     alphas: Array
     errors: Array | None = None
     left_out: Tensor | None = None
+    basis: Tensor | None = None
 
     def predict(self, X: Tensor) -> Tensor:
         """Return the predictions (m, t) for inputs (m, p)."""
         centred = X.to(self.x_mean) - self.x_mean
         if self.inputs is not None:
             centred = centred @ self.inputs.T
-        return torch.addmm(self.y_mean, centred, self.weights)
+        if self.basis is None:
+            return torch.addmm(self.y_mean, centred, self.weights)
+        return torch.addmm(self.y_mean, centred @ self.weights, self.basis)
 
     def coefficients(self) -> Tensor:
         """Return the coefficients (p, t), multiplied out when they are kept dual."""
-        return self.weights if self.inputs is None else self.inputs.T @ self.weights
+        found = self.weights if self.inputs is None else self.inputs.T @ self.weights
+        return found if self.basis is None else found @ self.basis
 
 
 class _Targets:

@@ -10,6 +10,9 @@ STIMULUS_ENCODERS = Registry(
     "target",
     {
         "autoencoder": "phosphene.encoders.stimulus.autoencoder:PictureAutoencoder",
+        "efficientnet-lite0": "phosphene.encoders.stimulus.efficientnet:EfficientNetTarget",
+        "latents": "phosphene.encoders.stimulus.latents:LatentTarget",
+        "open-clip": "phosphene.encoders.stimulus.open_clip:OpenClipTarget",
         "pixels": "phosphene.encoders.stimulus.pixels:PixelTarget",
     },
 )

@@ -24,7 +24,10 @@ def reconstruct(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Model folder, local-dir:PATH or hf-hub:ID.")
+        str | None,
+        typer.Option(
+            help="Known model, model folder, local-dir:PATH or hf-hub:ID. [by the input's kind]"
+        ),
     ] = None,
     output: Annotated[
         str | None, typer.Option(help="New or empty folder. [phosphene-output]")
@@ -39,6 +42,13 @@ def reconstruct(
     ] = None,
     generator: Annotated[
         str | None, typer.Option(help="Generator; the model's own by default.")
+    ] = None,
+    prior: Annotated[
+        str | None, typer.Option(help="none leaves the model's prior out. [the model's own]")
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(help="0 shows the low-level branch, 1 ignores it. [the model's own]"),
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Pictures per item. [1]")] = None,
     seed: Seed = None,
@@ -70,6 +80,8 @@ def reconstruct(
         "trials": trials,
         "average": average,
         "generator": generator,
+        "prior": prior,
+        "strength": strength,
         "samples": samples,
         "seed": seed,
         "steps": steps,

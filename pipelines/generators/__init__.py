@@ -8,5 +8,8 @@ __all__ = ["GENERATORS"]
 
 GENERATORS = Registry(
     "generator",
-    {"target-decoder": "phosphene.pipelines.generators.target_decoder:TargetDecoder"},
+    {
+        "latent-diffusion": "phosphene.pipelines.generators.latent_diffusion:LatentDiffusion",
+        "target-decoder": "phosphene.pipelines.generators.target_decoder:TargetDecoder",
+    },
 )

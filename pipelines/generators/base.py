@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import UsageError
 from phosphene.types import BrainEmbedding
 
@@ -23,6 +25,19 @@ class Generator(ABC):
     """
 
     name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path, target: StimulusEncoder) -> Self:
+        """Build the generator of a model: what :meth:`save` wrote, for embeddings of a target."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write what belongs to the generator alone; nothing where it has no parts."""
+
+    @abstractmethod
+    def to(self, device: str | torch.device) -> Self:
+        """Move its networks to a device."""
 
     @abstractmethod
     def generate(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from phosphene.data.pictures import Pictures
 from phosphene.encoders.stimulus.base import StimulusEncoder
@@ -38,6 +39,16 @@ class TargetDecoder(Generator):
                 remedy="name another generator",
             )
         self.target = target
+
+    @classmethod
+    def load(cls, folder: Path, target: StimulusEncoder) -> Self:
+        return cls(target)
+
+    def save(self, folder: Path) -> None:
+        """Write nothing: the decoder lies in the target's own folder."""
+
+    def to(self, device: str | torch.device) -> Self:
+        return self
 
     def generate(
         self,

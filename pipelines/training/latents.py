@@ -52,7 +52,12 @@ def train_latents(
 
     target.vae.to(memory_format=torch.channels_last)
     result = train(
-        target.vae, {"image": images[:n]}, _objective, config, folder=folder, validate=validate,
+        target.vae,
+        {"image": images[:n]},
+        _objective,
+        config,
+        folder=folder,
+        validate=validate,
         label="autoencoder",
     )
     target.vae.load_state_dict(result.state)

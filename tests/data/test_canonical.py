@@ -17,7 +17,7 @@ from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import picture_hash
 from phosphene.data.prepare import write_subject
 from phosphene.errors import InputError, PhospheneError, UsageError
-from phosphene.pipelines.training.encoder import cached_targets, load_target
+from phosphene.pipelines.training.materials import cached_targets, load_target
 from phosphene.trials import complete_trials
 from phosphene.types import Recording, VoxelSpace
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from phosphene import Reconstruction, Reconstructor
 from phosphene.data.canonical import CanonicalDataset
-from phosphene.pipelines.training.encoder import cached_targets, load_target
+from phosphene.pipelines.training.materials import cached_targets, load_target
 
 GOLDEN = Path(__file__).parent / "version-1"
 DATA_SUM, DATA_VALUE = 65.84936909005046, 0.3885333836078644

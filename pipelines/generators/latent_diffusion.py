@@ -1,0 +1,206 @@
+"""Latent diffusion conditioned on embedding tokens, from diffusers parts.
+
+Rombach et al. 2022 (latent diffusion); Ho and Salimans 2022 (classifier-free guidance: without a
+condition is with the mean embedding, which is zero since targets are standardised); Meng et al.
+2022 (starting from a picture).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor
+
+from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.base import StimulusEncoder
+from phosphene.encoders.stimulus.latents import LatentTarget
+from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.generators.base import Generator, to_uint8
+from phosphene.schemas import ComponentFile
+from phosphene.types import BrainEmbedding
+
+__all__ = ["LatentDiffusion"]
+
+BATCH = 32  # rows of the network at a time; halves of guidance count too
+
+
+class LatentDiffusion(Generator):
+    """Renders embedding tokens by a conditional UNet over an autoencoder's latents.
+
+    Parameters
+    ----------
+    unet : diffusers.UNet2DConditionModel
+    latents : LatentTarget
+    condition : str
+        Hash of the spec of the target whose embeddings it takes.
+    steps : int
+        Network calls per picture by default (twice as many rows with guidance).
+    guidance_scale : float
+        1 is no guidance.
+    """
+
+    name: ClassVar[str] = "latent-diffusion"
+
+    def __init__(
+        self,
+        unet: Any,
+        latents: LatentTarget,
+        *,
+        condition: str,
+        steps: int = 12,
+        guidance_scale: float = 1.5,
+    ) -> None:
+        from diffusers import DPMSolverMultistepScheduler
+
+        self.unet, self.latents, self.condition = unet, latents, condition
+        self.steps, self.guidance_scale = steps, guidance_scale
+        self.scheduler = DPMSolverMultistepScheduler(
+            beta_schedule="squaredcos_cap_v2",
+            prediction_type="v_prediction",
+            timestep_spacing="trailing",
+            algorithm_type="dpmsolver++",
+            final_sigmas_type="zero",
+        )
+
+    @classmethod
+    def load(cls, folder: Path, target: StimulusEncoder) -> Self:
+        from diffusers import UNet2DConditionModel
+
+        stored = ComponentFile.load(folder / "config.json")
+        expected = {"condition", "steps", "guidance_scale"}
+        if stored.name != cls.name or set(stored.config) != expected:
+            raise InputError(
+                f"{folder} holds {stored.name!r} with {', '.join(sorted(stored.config))}",
+                expected=f"the generator {cls.name!r} with {', '.join(sorted(expected))}",
+                remedy="name the generator this model was saved with",
+            )
+        if stored.config["condition"] != target.spec.hash:
+            raise InputError(
+                f"the generator in {folder} renders embeddings of {stored.config['condition']}",
+                expected=f"those of the target {target.name}, {target.spec.hash}",
+                remedy="use a generator that was trained on this target",
+            )
+        latents = LatentTarget.from_pretrained(folder / "latents")
+        try:
+            unet = UNet2DConditionModel.from_pretrained(
+                folder / "unet", use_safetensors=True, dtype=torch.float32, low_cpu_mem_usage=False
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"the network in {folder / 'unet'} cannot be loaded ({error})",
+                expected="a folder of diffusers with safetensors weights",
+                remedy="copy the model again from its source",
+            ) from error
+        return cls(unet, latents, **stored.config)
+
+    def save(self, folder: Path) -> None:
+        self.unet.save_pretrained(folder / "unet")
+        self.scheduler.save_pretrained(folder / "scheduler")
+        self.latents.save_pretrained(folder / "latents")
+        ComponentFile(
+            kind="generator",
+            name=self.name,
+            config={
+                "condition": self.condition,
+                "steps": self.steps,
+                "guidance_scale": self.guidance_scale,
+            },
+        ).save(folder / "config.json")
+
+    def to(self, device: str | torch.device) -> Self:
+        self.unet.to(device)
+        self.latents.to(device)
+        return self
+
+    @torch.no_grad()
+    def generate(
+        self,
+        condition: BrainEmbedding,
+        *,
+        init: Tensor | None = None,
+        strength: float = 1.0,
+        generators: Sequence[torch.Generator],
+        num_inference_steps: int | None = None,
+        output_type: Literal["np", "pt"] = "np",
+    ) -> Pictures | Tensor:
+        self.check(condition, generators)
+        steps = self.steps if num_inference_steps is None else num_inference_steps
+        if steps < 1 or not 0 <= strength <= 1:
+            raise UsageError(
+                f"{steps} steps at strength {strength}",
+                expected="at least one step, and a strength from 0 to 1",
+            )
+        if init is None and strength < 1:
+            raise UsageError(
+                f"a strength of {strength} without a picture to start from",
+                expected="an init, or strength 1",
+            )
+        self.unet.eval()
+        start = None if init is None else self._latents_of(init)
+        parts = []
+        for first in range(0, len(condition), BATCH):
+            rows = slice(first, first + BATCH)
+            parts.append(
+                self._denoise(
+                    condition[rows].main,
+                    None if start is None else start[rows],
+                    strength,
+                    generators[rows],
+                    steps,
+                )
+            )
+        pictures = self.latents.decode(torch.cat(parts))
+        return to_uint8(pictures) if output_type == "np" else pictures
+
+    def _latents_of(self, init: Tensor) -> Tensor:
+        """Return latents as they are; pictures (n, 3, H, W) in 0..1 are encoded."""
+        shape, size = self.latents.shape, self.latents.size
+        if tuple(init.shape[1:]) == shape:
+            return init.to(self.unet.device, self.unet.dtype)
+        if tuple(init.shape[1:]) == (3, size, size):
+            return self.latents.to_latents(init.to(self.unet.device, self.unet.dtype) * 2 - 1)
+        raise InputError(
+            f"an init of shape {tuple(init.shape[1:])}",
+            expected=f"latents {shape} or pictures (3, {size}, {size})",
+        )
+
+    def _denoise(
+        self,
+        tokens: Tensor,
+        start: Tensor | None,
+        strength: float,
+        generators: Sequence[torch.Generator],
+        steps: int,
+    ) -> Tensor:
+        device, dtype = self.unet.device, self.unet.dtype
+        tokens = tokens.to(device, dtype)
+        tokens = tokens if tokens.ndim == 3 else tokens[:, None]
+        noise = torch.stack(
+            [torch.randn(self.latents.shape, generator=g, device=g.device) for g in generators]
+        ).to(device, dtype)
+        scheduler: Any = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps, device=device)
+        skipped = 0 if start is None else steps - round(steps * strength)
+        if start is not None and skipped == steps:
+            return start
+        times = scheduler.timesteps[skipped:]
+        scheduler.set_begin_index(skipped)
+        current = noise
+        if start is not None and skipped:
+            current = scheduler.add_noise(start, noise, times[:1])
+        for time in times:
+            current = scheduler.step(self._predict(current, time, tokens), time, current)[0]
+        return current
+
+    def _predict(self, noisy: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+        if self.guidance_scale == 1:
+            found: Tensor = self.unet(noisy, time, encoder_hidden_states=tokens).sample
+            return found
+        both = torch.cat([tokens, torch.zeros_like(tokens)])
+        found, free = self.unet(
+            torch.cat([noisy, noisy]), time, encoder_hidden_states=both
+        ).sample.chunk(2)
+        return free + self.guidance_scale * (found - free)
