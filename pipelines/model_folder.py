@@ -185,7 +185,8 @@ def load_model(name: str) -> ModelParts:
             expected=f"{index.target.hash}, as {INDEX_NAME} says",
             remedy="copy the model again from its source",
         )
-    generator = GENERATORS.get(index.generator).load(folder / "generator", target)
+    generator: Generator = GENERATORS.get(index.generator).load(folder / "generator", target)
+    _check_branch(folder, loaded.get("branch"), generator)
     return ModelParts(
         **loaded,
         preprocessor=Preprocessor.load(folder),
@@ -209,6 +210,16 @@ def _halve(folder: Path) -> None:
             for name, value in load_tensors(path).items()
         }
         save_tensors(path, tensors)
+
+
+def _check_branch(folder: Path, branch: StructureBranch | None, generator: Generator) -> None:
+    found = "none" if generator.latents is None else generator.latents.spec.hash
+    if branch is not None and branch.target != found:
+        raise InputError(
+            f"the low-level branch in {folder} predicts the latents {branch.target}",
+            expected=f"those the generator {generator.name} starts from: {found}",
+            remedy="copy the model again from its source",
+        )
 
 
 def load_component(folder: Path, registry: Registry) -> Any:

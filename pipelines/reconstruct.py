@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from phosphene.checkpoints.registry import default_model
 from phosphene.config import Config
 from phosphene.data.pictures import Pictures
 from phosphene.errors import UsageError
@@ -36,7 +37,7 @@ class ReconstructConfig(Config):
 
     subject: str
     input: str
-    model: str = "auto"
+    model: str | None = None
     output: str = "phosphene-output"
     trials: str | None = None
     truth: str | None = None
@@ -79,7 +80,7 @@ def reconstruct(
             remedy="leave the flags away for 1 sample in batches of 64",
         )
     model = Reconstructor.from_pretrained(
-        config.model,
+        config.model or default_model("fmri"),
         generator=config.generator,
         prior=config.prior,
         strength=config.strength,

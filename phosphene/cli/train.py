@@ -1,4 +1,4 @@
-"""``phosphene train``: autoencoders of pictures, and brain encoders."""
+"""``phosphene train``: a whole decoder, or its parts one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,66 @@ from phosphene.cli.options import ConfigFile, Resume, Seed, Sets, Subject
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train the parts of a decoder.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+@guarded
+def train_decoder(
+    ctx: typer.Context,
+    dataset: Annotated[
+        str | None, typer.Option(help="Folder written by `phosphene prepare`.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Label, may be repeated. [all of the dataset]")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Model whose target and generator are used. [virtual-fmri]"),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="What is decoded: local-dir:FOLDER. [the base's]")
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option(help="Folder of a generator for that target. [the base's]")
+    ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(help="auto (chosen on validation pictures), diffusion, identity or none."),
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store weights in half precision.")] = False,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    resume: Resume = False,
+) -> None:
+    """Train a whole decoder: encoder, prior, low-level branch and strength in one model folder.
+
+    The parts can be trained one by one with the commands below.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.training.decoder import DecoderConfig
+    from phosphene.pipelines.training.decoder import train_decoder as run
+
+    flags = {
+        "dataset": dataset,
+        "subjects": tuple(subject) if subject else None,
+        "output": output,
+        "base": base,
+        "target": target,
+        "generator": generator,
+        "prior": prior,
+        "half": True if half else None,
+        "seed": seed,
+    }
+    settings = resolve_config(DecoderConfig, file=config, sets=sets or (), flags=flags)
+    folder, summary = run(settings, resume=resume)
+    for name, value in summary.items():
+        typer.echo(f"{name} {value:.4g}")
+    typer.echo(f"model: {folder}")
 
 
 @app.command("autoencoder")

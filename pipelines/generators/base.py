@@ -15,6 +15,8 @@ from phosphene.types import BrainEmbedding
 if TYPE_CHECKING:
     import torch
 
+    from phosphene.encoders.stimulus.latents import LatentTarget
+
 __all__ = ["Generator"]
 
 
@@ -25,6 +27,8 @@ class Generator(ABC):
     """
 
     name: ClassVar[str]
+    # Of the low-level branch that can start its pictures; none where nothing can.
+    latents: LatentTarget | None = None
 
     @classmethod
     @abstractmethod

@@ -43,6 +43,7 @@ class LatentDiffusion(Generator):
     """
 
     name: ClassVar[str] = "latent-diffusion"
+    latents: LatentTarget
 
     def __init__(
         self,

@@ -24,6 +24,8 @@ def commands() -> dict[str, set[str]]:
         if inner is None:
             found[name] = flags(command)
             return
+        if own := flags(command) - {"--version"}:  # a group that is a command as well
+            found[name] = own
         for part, sub in inner.items():
             visit(sub, f"{name} {part}")
 

@@ -1,0 +1,169 @@
+"""Latent diffusion on tiny random parts of diffusers: seeds, batches, strength, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.latents import LatentTarget
+from phosphene.encoders.stimulus.open_clip import OpenClipTarget
+from phosphene.encoders.stimulus.pixels import PixelTarget
+from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
+from phosphene.pipelines.training.engine import EngineConfig
+from phosphene.pipelines.training.latent_diffusion import train_latent_diffusion
+from phosphene.types import BrainEmbedding
+
+
+def streams(n: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(10 + row) for row in range(n)]
+
+
+@pytest.fixture
+def tokens(tiny_target: OpenClipTarget, tiny_pictures: Pictures) -> torch.Tensor:
+    return tiny_target.encode(tiny_pictures[:5])
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_batch_equals_one_at_a_time_in_any_order(
+    tiny_generator: LatentDiffusion, tokens: torch.Tensor, strength: float
+) -> None:
+    init = torch.randn(5, *tiny_generator.latents.shape, generator=torch.Generator().manual_seed(0))
+
+    def render(rows: list[int]) -> torch.Tensor:
+        pictures = tiny_generator.generate(
+            BrainEmbedding(tokens=tokens[rows]),
+            init=init[rows] if strength < 1 else None,
+            strength=strength,
+            generators=[streams(5)[row] for row in rows],
+            output_type="pt",
+        )
+        assert isinstance(pictures, torch.Tensor)
+        return pictures
+
+    together = render([0, 1, 2, 3, 4])
+    assert torch.allclose(render([3])[0], together[3], atol=1e-4)
+    assert torch.allclose(render([4, 0, 2]), together[[4, 0, 2]], atol=1e-4)
+
+
+def test_items_do_not_mix_within_a_batch(
+    tiny_generator: LatentDiffusion, tokens: torch.Tensor
+) -> None:
+    other = tokens.clone()
+    other[1] += 5
+    first, second = (
+        np.asarray(
+            tiny_generator.generate(BrainEmbedding(tokens=values), generators=streams(5)),
+            dtype=int,
+        )
+        for values in (tokens, other)
+    )
+    assert (first[1] != second[1]).any()
+    assert np.abs(first[[0, 2, 3, 4]] - second[[0, 2, 3, 4]]).max() <= 1
+
+
+def test_strength_0_returns_the_init_and_1_ignores_it(
+    tiny_generator: LatentDiffusion, tokens: torch.Tensor, tiny_pictures: Pictures
+) -> None:
+    given = BrainEmbedding(tokens=tokens)
+    init = tiny_generator.latents.encode(tiny_pictures[:5])
+    kept = tiny_generator.generate(
+        given, init=init, strength=0, generators=streams(5), output_type="pt"
+    )
+    assert isinstance(kept, torch.Tensor)
+    assert torch.equal(kept, tiny_generator.latents.decode(init))
+    ignored = tiny_generator.generate(given, init=init, strength=1, generators=streams(5))
+    free = tiny_generator.generate(given, generators=streams(5))
+    assert np.array_equal(np.asarray(ignored), np.asarray(free))
+
+
+def test_pictures_serve_as_init_too(
+    tiny_generator: LatentDiffusion, tokens: torch.Tensor, tiny_pictures: Pictures
+) -> None:
+    shown = torch.from_numpy(tiny_pictures[:5]).permute(0, 3, 1, 2) / 255
+    latents = tiny_generator.latents.encode(tiny_pictures[:5])
+    found = [
+        np.asarray(
+            tiny_generator.generate(
+                BrainEmbedding(tokens=tokens), init=init, strength=0.5, generators=streams(5)
+            ),
+            dtype=int,
+        )
+        for init in (shown, latents)
+    ]
+    assert np.abs(found[0] - found[1]).max() <= 1
+
+
+def test_save_and_load_are_exact(
+    tiny_generator: LatentDiffusion,
+    tiny_target: OpenClipTarget,
+    tokens: torch.Tensor,
+    tmp_path: Path,
+) -> None:
+    tiny_generator.save(tmp_path)
+    again = LatentDiffusion.load(tmp_path, tiny_target)
+    given = BrainEmbedding(tokens=tokens)
+    first, second = (g.generate(given, generators=streams(5)) for g in (tiny_generator, again))
+    assert np.array_equal(np.asarray(first), np.asarray(second))
+    assert (again.steps, again.guidance_scale) == (4, tiny_generator.guidance_scale)
+
+
+def test_another_target_is_refused(tiny_generator: LatentDiffusion, tmp_path: Path) -> None:
+    tiny_generator.save(tmp_path)
+    with pytest.raises(InputError, match="renders embeddings of"):
+        LatentDiffusion.load(tmp_path, PixelTarget(8, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"strength": 0.5}, "without a picture to start from"),
+        ({"strength": 1.5}, "from 0 to 1"),
+        ({"num_inference_steps": 0}, "at least one step"),
+        ({"init": torch.zeros(5, 1, 2, 2), "strength": 0.5}, "an init of shape"),
+    ],
+)
+def test_wrong_use_is_one_message(
+    tiny_generator: LatentDiffusion,
+    tokens: torch.Tensor,
+    arguments: dict[str, object],
+    message: str,
+) -> None:
+    with pytest.raises((UsageError, InputError), match=message):
+        tiny_generator.generate(
+            BrainEmbedding(tokens=tokens),
+            generators=streams(5),
+            **arguments,  # type: ignore[arg-type]
+        )
+
+
+def test_training_lowers_the_watched_loss(
+    tiny_target: OpenClipTarget,
+    tiny_latents: LatentTarget,
+    tiny_pictures: Pictures,
+    tmp_path: Path,
+) -> None:
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(4)
+    unet = UNet2DConditionModel(
+        sample_size=8, in_channels=2, out_channels=2, layers_per_block=1,
+        block_out_channels=(16, 16), cross_attention_dim=16, attention_head_dim=4,
+        norm_num_groups=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+    made = LatentDiffusion(unet, tiny_latents, condition=tiny_target.spec.hash)
+    result = train_latent_diffusion(
+        made,
+        tiny_latents.encode(tiny_pictures),
+        tiny_target.encode(tiny_pictures),
+        EngineConfig(epochs=8, batch_size=8, learning_rate=3e-3),
+        folder=tmp_path,
+        held_out=8,
+    )
+    losses = [row["validation"] for row in result.history]
+    assert min(losses[4:]) < 0.8 * losses[0]

@@ -1,0 +1,146 @@
+"""`phosphene train`: the whole of it on tiny parts, through the command line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from phosphene.cli.app import app
+from phosphene.data.canonical import CanonicalDataset
+from phosphene.encoders.stimulus.open_clip import OpenClipTarget
+from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.model_folder import load_model
+from phosphene.pipelines.reconstructor import Reconstructor
+from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
+from phosphene.pipelines.training.engine import EngineConfig
+
+SETTINGS = {
+    "token_rank": 10,
+    "latent_rank": 10,
+    "prior_options": {"layers": 1, "heads": 2, "head_dim": 4, "steps": 2},
+    "prior_training": EngineConfig(epochs=2),
+    "strengths": (0.5, 1.0),
+}
+
+
+def config(dataset: Path, parts: Path, output: Path, **more: object) -> DecoderConfig:
+    places = {"target": str(parts / "target"), "generator": str(parts / "generator")}
+    return DecoderConfig.model_validate(
+        {"dataset": str(dataset), "output": str(output), **places, **SETTINGS, **more}
+    )
+
+
+@pytest.fixture(scope="module")
+def model(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "decoder"
+    train_decoder(config(tiny_dataset, tiny_parts_folder, folder, half=True))
+    return folder
+
+
+def test_every_part_is_in_one_folder(model: Path) -> None:
+    parts = load_model(str(model))
+    assert parts.preprocessor.subjects == ["01", "02"]
+    assert not list(model.glob(".*"))  # nothing of the work is left
+    table = parts.settings["validation"]
+    assert {row["prior"] for row in table} == {"none", "identity", "diffusion"}
+    best = max(table, key=lambda row: row["identification"] + row["pixel_correlation"])
+    assert ("none" if parts.prior is None else parts.prior.name) == best["prior"]
+    assert (1.0 if parts.branch is None else parts.branch.strength) == best["strength"]
+
+
+def test_half_precision_on_disk_and_exact_identity(
+    model: Path, tiny_target: OpenClipTarget
+) -> None:
+    from phosphene.storage import load_tensors
+
+    weights = load_tensors(model / "target" / "open_clip_model.safetensors")
+    assert all(value.dtype == torch.float16 for value in weights.values())
+    assert load_model(str(model)).target.spec.hash == tiny_target.spec.hash
+
+
+def test_same_pictures_at_any_batch_size_subset_and_order(model: Path, tiny_dataset: Path) -> None:
+    reconstructor = Reconstructor.from_pretrained(model)
+    recording = CanonicalDataset.open(tiny_dataset).recording("01", splits=["validation"])
+    whole = reconstructor.reconstruct(recording, subject="01", average="stimulus", samples=2)
+    small = reconstructor.reconstruct(
+        recording, subject="01", average="stimulus", samples=2, batch_size=3
+    )
+    assert np.abs(whole.images.astype(int) - small.images.astype(int)).max() <= 1
+    kept = whole.trials["stimulus_id"].tolist()[::-2]
+    rows = recording.trials["stimulus_id"].isin(kept).to_numpy().nonzero()[0][::-1]
+    part = reconstructor.reconstruct(
+        recording.select(rows), subject="01", average="stimulus", samples=2
+    )
+    places = [whole.trials["stimulus_id"].tolist().index(n) for n in part.trials["stimulus_id"]]
+    assert np.abs(whole.images[places].astype(int) - part.images.astype(int)).max() <= 1
+
+
+def test_parts_can_be_left_out(model: Path, tiny_dataset: Path) -> None:
+    recording = CanonicalDataset.open(tiny_dataset).recording("02", splits=["validation"])
+    parts = load_model(str(model))
+    alone = Reconstructor(parts, prior="none", strength=1.0)
+    assert (alone.prior, alone.strength) == (None, 1.0)
+    result = alone.reconstruct(recording, subject="02")
+    assert result.provenance.config["prior"] == "none"
+    with pytest.raises(UsageError, match="the prior 'flow'"):
+        Reconstructor(parts, prior="flow")
+    with pytest.raises(UsageError, match="strength"):
+        Reconstructor(parts, strength=2)
+
+
+def test_resume_goes_on_and_refuses_other_settings(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+) -> None:
+    first = config(tiny_dataset, tiny_parts_folder, tmp_path / "m", prior="identity")
+    folder, summary = train_decoder(first)
+    again, same = train_decoder(first, resume=True)
+    assert (again, same) == (folder, summary)
+    shutil.move(folder / "model_index.json", tmp_path / "aside.json")  # as if killed at the end
+    (folder / ".partial").mkdir()
+    resumed, _ = train_decoder(first, resume=True)
+    assert (resumed / "model_index.json").read_text() == (tmp_path / "aside.json").read_text()
+    with pytest.raises(UsageError, match="not empty"):
+        train_decoder(first)
+
+
+def test_a_dataset_without_validation_split_holds_pictures_out(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "data"
+    shutil.copytree(tiny_dataset, copy)
+    dataset = CanonicalDataset.open(copy)
+    table = dataset.table.assign(split="train")
+    table.to_parquet(copy / "trials.parquet", index=False)
+    folder, _ = train_decoder(
+        config(copy, tiny_parts_folder, tmp_path / "m", prior="none", subjects=("01",))
+    )
+    protocol = load_model(str(folder)).protocol
+    assert len(protocol.train_stimulus_ids) == 38  # a twentieth of 40 pictures is held out
+
+
+def test_latents_are_no_target_of_the_encoder(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+) -> None:
+    wrong = config(tiny_dataset, tiny_parts_folder, tmp_path / "m")
+    wrong = wrong.model_copy(update={"target": str(tiny_parts_folder / "generator" / "latents")})
+    with pytest.raises((UsageError, InputError)):
+        train_decoder(wrong)
+
+
+def test_command_line(tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path) -> None:
+    options = [
+        "--dataset", str(tiny_dataset), "--subject", "01", "--prior", "identity",
+        "--target", str(tiny_parts_folder / "target"),
+        "--generator", str(tiny_parts_folder / "generator"),
+        "--set", "strengths=[0.5]", "--output", str(tmp_path / "model"),
+    ]  # fmt: skip
+    result = CliRunner().invoke(app, ["train", *options])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == f"model: {tmp_path / 'model'}"
