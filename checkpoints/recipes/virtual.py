@@ -46,7 +46,7 @@ class FmriRecipe(Config):
         ema_decay=0.99,
     )
     generator: EngineConfig = EngineConfig(
-        epochs=2,
+        epochs=3,
         batch_size=32,
         learning_rate=5e-4,
         warmup_steps=200,
@@ -115,7 +115,7 @@ def autoencoder(recipe: FmriRecipe, work: Path) -> Path:
 
 
 def generator(recipe: FmriRecipe, work: Path) -> Path:
-    """Train the conditional UNet on latents and tokens of all pictures and their mirror images."""
+    """Train the conditional UNet on latents and tokens of all pictures."""
     import torch
     from diffusers import UNet2DConditionModel
 
@@ -144,7 +144,7 @@ def generator(recipe: FmriRecipe, work: Path) -> Path:
 
 
 def _encoded(path: Path, target: Any, shown: Pictures) -> Any:
-    """Return values of pictures and then of their mirror images, in half precision; kept."""
+    """Return the values of pictures in half precision; they are kept."""
     import torch
 
     from phosphene.progress import progress
@@ -152,8 +152,7 @@ def _encoded(path: Path, target: Any, shown: Pictures) -> Any:
 
     if not path.is_file():
         parts = [
-            target.encode(shown[start : start + 1000, :, ::step]).half()
-            for step in (1, -1)
+            target.encode(shown[start : start + 1000]).half()
             for start in progress(range(0, len(shown), 1000), label=f"encoding {target.name}")
         ]
         save_tensors(path, {"values": torch.cat(parts), "spec": _as_tensor(target.spec.hash)})

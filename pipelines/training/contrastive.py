@@ -26,6 +26,7 @@ __all__ = ["THUMBNAIL_WEIGHT", "train_contrastive"]
 THUMBNAIL_WEIGHT = 4.0
 THUMBNAIL = 4  # pixels per side of what one grid cell's token tells
 FLIP = 0.5
+STANDARDISED = 8192  # pictures that moments are measured on
 
 
 def train_contrastive(
@@ -72,7 +73,7 @@ def train_contrastive(
         model, data, _objective, config, folder=folder, validate=validate, label="CLIP model"
     )
     model.load_state_dict(result.state)
-    target.standardise(pictures)
+    target.standardise(pictures[:STANDARDISED])
     return result
 
 
