@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SHARED ?= $(or $(PHOSPHENE_SHARED_DATA),../shared/data)
 
-.PHONY: install lint layout unit readme wheel test demo bench clean
+.PHONY: install lint layout unit readme wheel test demo demo-digits bench clean
 
 install: $(STAMP)
 
@@ -35,13 +35,19 @@ wheel: install
 
 test: lint unit readme wheel
 
-demo: install
-	@test -f $(SHARED)/digits69/train.npz || { echo "demo: $(SHARED)/digits69/train.npz is not there;" \
-	  "set PHOSPHENE_SHARED_DATA, or follow the README with your own arrays"; exit 4; }
-	$(BIN)/python examples/digits69.py --data $(SHARED)/digits69 --output demo-output --seeds 1
+demo: install   # a fresh scan of virtual subject 01, decoded by the model that comes along
+	rm -rf demo-output
+	$(BIN)/phosphene simulate fmri --subject 01 --scenes 8 --seed 7 --output demo-output/scan
+	$(BIN)/reconstruct --subject 01 --input demo-output/scan --average stimulus \
+	  --truth demo-output/scan/stimuli --output demo-output/pictures
+
+demo-digits: install   # real fMRI of one person reading digits
+	@test -f $(SHARED)/digits69/train.npz || { echo "demo-digits: $(SHARED)/digits69/train.npz is" \
+	  "not there; set PHOSPHENE_SHARED_DATA, or follow the README with your own arrays"; exit 4; }
+	$(BIN)/python examples/digits69.py --data $(SHARED)/digits69 --output demo-digits --seeds 1
 
 bench: install
 	for b in benchmarks/*.py; do $(BIN)/python $$b || exit 1; done
 
 clean:
-	rm -rf .layout build dist *.egg-info demo-output
+	rm -rf .layout build dist *.egg-info demo-output demo-digits

@@ -120,8 +120,8 @@ class VirtualTest:
 
 def retrieval_scores(model: Reconstructor, embedding: BrainEmbedding, truth: Pictures) -> Array:
     """Return for each prediction whether its picture is the most similar of all shown."""
-    shown = model.parts.target.encode(truth).flatten(1).numpy()
-    return brain_to_image_retrieval(embedding.main.flatten(1).cpu().numpy(), shown).top_k(1)
+    shown = model.search_keys(model.parts.target.encode(truth)).numpy()
+    return brain_to_image_retrieval(model.search_keys(embedding.main).numpy(), shown).top_k(1)
 
 
 def decoded_rows(model: Reconstructor, test: VirtualTest) -> tuple[list[Row], Pictures]:

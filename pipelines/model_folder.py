@@ -20,6 +20,7 @@ from phosphene.pipelines.generators import GENERATORS
 from phosphene.pipelines.generators.base import Generator
 from phosphene.priors import PRIORS
 from phosphene.priors.base import Prior
+from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.priors.structure import StructureBranch
 from phosphene.schemas import ComponentFile, ModelIndex, Protocol
 from phosphene.storage import (
@@ -42,6 +43,9 @@ ROLES: dict[str, Registry] = {
     "prior": PRIORS,
     "structure": BRAIN_ENCODERS,
     "branch": Registry("branch", {"latent": "phosphene.priors.structure:StructureBranch"}),
+    "retrieval": Registry(
+        "retrieval", {"discriminant": "phosphene.priors.retrieval:RetrievalProjector"}
+    ),
 }
 
 
@@ -63,6 +67,8 @@ class ModelParts:
         Recording to the latent that the branch starts pictures from.
     branch : StructureBranch, optional
         Goes with ``structure``.
+    retrieval : RetrievalProjector, optional
+        Where predicted embeddings are compared with those of pictures.
     baselines : dict of str to Tensor
         ``mean_picture`` (C, H, W) of the training trials, in 0..1: the plainest rival.
     settings : dict
@@ -80,6 +86,7 @@ class ModelParts:
     prior: Prior | None = None
     structure: Any = None
     branch: StructureBranch | None = None
+    retrieval: RetrievalProjector | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     hash: str = ""

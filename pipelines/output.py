@@ -116,7 +116,7 @@ class OutputFolder:
 
     def finish(self, result: Reconstruction, *, stimuli: bool = True, log: str = "") -> Path:
         """Write tables, embeddings, metrics and report, then show the folder as complete."""
-        from phosphene.pipelines.report import render_report
+        from phosphene.pipelines.report import contact_sheet, render_report
 
         with atomic_path(self.partial / "embeddings.npz") as temporary:
             np.savez(temporary, **result.embeddings)  # type: ignore[arg-type]
@@ -125,6 +125,7 @@ class OutputFolder:
             result.metrics.save(self.partial / "metrics.json")
             write_text(self.partial / "metrics.tsv", metrics_table(result.metrics))
         write_text(self.partial / "log.txt", log)
+        write_picture(self.partial / "grid.png", contact_sheet(result, stimuli=stimuli))
         write_text(self.partial / "report.html", render_report(result, stimuli=stimuli))
         OutputDescription(
             Name=f"phosphene reconstructions of sub-{self.run.config['subject']}",

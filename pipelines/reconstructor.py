@@ -135,6 +135,14 @@ class Reconstructor:
             return embedding
         return replace(embedding, lowlevel=self.parts.structure.encode(prepared).lowlevel)
 
+    def search_keys(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Return embeddings (n, ...) of brains or pictures as they are compared, (n, d).
+
+        By the cosine of these, a predicted embedding finds its picture among others.
+        """
+        projector = self.parts.retrieval
+        return embedding.flatten(1) if projector is None else projector.project(embedding)
+
     def render(
         self,
         embedding: BrainEmbedding,

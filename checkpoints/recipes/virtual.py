@@ -46,12 +46,12 @@ class FmriRecipe(Config):
         ema_decay=0.99,
     )
     generator: EngineConfig = EngineConfig(
-        epochs=3,
+        epochs=1,
         batch_size=32,
-        learning_rate=5e-4,
-        warmup_steps=200,
-        checkpoint_every=500,
-        ema_decay=0.999,
+        learning_rate=7e-4,
+        warmup_steps=60,
+        checkpoint_every=200,
+        ema_decay=0.995,
     )
 
 

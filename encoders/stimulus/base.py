@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from phosphene.component import Component
 from phosphene.data.pictures import Pictures
 from phosphene.schemas import TargetSpec
+from phosphene.storage import hash_bytes
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["StimulusEncoder"]
+__all__ = ["StimulusEncoder", "network_hash"]
 
 
 class StimulusEncoder(Component, ABC):
@@ -47,3 +49,12 @@ class StimulusEncoder(Component, ABC):
     def decode(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return pictures (n, C, H, W) in 0..1 for embeddings, where :attr:`can_decode`."""
         raise TypeError(f"the target {self.name} has no decoder")
+
+
+def network_hash(network: torch.nn.Module, architecture: Mapping[str, Any]) -> str:
+    """Return the identity of weights and of what is not in them, such as numbers of heads."""
+    weights = b"".join(
+        name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes()
+        for name, tensor in sorted(network.state_dict().items())
+    )
+    return hash_bytes(json.dumps(architecture, sort_keys=True).encode() + weights)[:16]

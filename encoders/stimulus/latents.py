@@ -15,14 +15,14 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from phosphene.component import record_config
+from phosphene.component import check_tensors, record_config
 from phosphene.data.pictures import Pictures, fit_pictures
-from phosphene.encoders.stimulus.base import StimulusEncoder
-from phosphene.errors import InputError, check_option
+from phosphene.encoders.stimulus.base import StimulusEncoder, network_hash
+from phosphene.errors import check_option
 from phosphene.schemas import ComponentFile, TargetSpec
-from phosphene.storage import hash_bytes
+from phosphene.storage import load_tensors, read_json
 
-__all__ = ["AUTOENCODERS", "LatentTarget"]
+__all__ = ["AUTOENCODERS", "LatentTarget", "load_network"]
 
 AUTOENCODERS = ("AutoencoderKL", "AutoencoderTiny")
 BATCH = 64
@@ -77,10 +77,6 @@ class LatentTarget(nn.Module, StimulusEncoder):
 
     @property
     def spec(self) -> TargetSpec:
-        weights = b"".join(
-            name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes()
-            for name, tensor in sorted(self.state_dict().items())
-        )
         return TargetSpec(
             name=self.name,
             layer="posterior mean, standardised",
@@ -94,14 +90,14 @@ class LatentTarget(nn.Module, StimulusEncoder):
                 "mean": self.mean,
                 "scale": self.scale,
             },
-            weights_hash=hash_bytes(weights)[:16],
+            weights_hash=network_hash(self, self.config["options"]),
         )
 
     def standardise(self, pictures: Pictures) -> None:
         """Measure mean and standard deviation of the latents over pictures (n, H, W, 3)."""
         self._set(0.0, 1.0)
         latents = self.encode(pictures)
-        self._set(float(latents.mean()), float(latents.std()))
+        self._set(float(latents.mean()), max(float(latents.std()), 1e-6))
 
     def _set(self, mean: float, scale: float) -> None:
         self.mean, self.scale = mean, scale
@@ -151,15 +147,14 @@ class LatentTarget(nn.Module, StimulusEncoder):
         source = Path(folder)
         stored = ComponentFile.load(source / "config.json")
         target = cls.from_config(stored.config, source=str(source / "config.json"))
-        kind = getattr(diffusers, stored.config["autoencoder"])
-        try:
-            target.vae = kind.from_pretrained(
-                source / "vae", use_safetensors=True, dtype=torch.float32, low_cpu_mem_usage=False
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"the autoencoder in {source / 'vae'} cannot be loaded ({error})",
-                expected="a folder of diffusers with safetensors weights",
-                remedy="copy the model again from its source",
-            ) from error
+        target.vae = load_network(getattr(diffusers, stored.config["autoencoder"]), source / "vae")
         return target
+
+
+def load_network(kind: Any, folder: Path) -> Any:
+    """Return a network of diffusers from its folder; every tensor must be there and fit."""
+    network = kind.from_config(read_json(folder / "config.json"))
+    tensors = load_tensors(folder / "diffusion_pytorch_model.safetensors")
+    check_tensors(network.state_dict(), tensors, owner=f"{kind.__name__} in {folder}")
+    network.load_state_dict(tensors, strict=True)
+    return network

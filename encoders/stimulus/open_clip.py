@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from phosphene.component import check_tensors, record_config
 from phosphene.data.pictures import Pictures, fit_pictures
-from phosphene.encoders.stimulus.base import StimulusEncoder
+from phosphene.encoders.stimulus.base import StimulusEncoder, network_hash
 from phosphene.errors import AssetError, UsageError, check_option
 from phosphene.schemas import ComponentFile, TargetSpec
-from phosphene.storage import hash_bytes, load_tensors, save_tensors, write_json
+from phosphene.storage import load_tensors, read_json, save_tensors, write_json
 
 __all__ = ["OpenClipTarget"]
 
@@ -51,6 +51,8 @@ class OpenClipTarget(nn.Module, StimulusEncoder):
     # Measured over training pictures; they bring every number to mean 0 and variance 1.
     target_mean: Tensor
     target_scale: Tensor
+    mean: Tensor
+    std: Tensor
 
     @record_config
     def __init__(
@@ -65,13 +67,14 @@ class OpenClipTarget(nn.Module, StimulusEncoder):
         super().__init__()
         import open_clip
 
-        self.output = check_option("output", output, ("tokens", "pooled"))
+        check_option("output", output, ("tokens", "pooled"))
+        self.output: Literal["tokens", "pooled"] = output
         self.words = words
         self.clip = open_clip.CLIP(**_with_vocabulary(model, words))
         self.size = int(model["vision_cfg"]["image_size"])
         side = self.size // int(model["vision_cfg"]["patch_size"])
         self.grid = grid or side
-        if side % self.grid:
+        if self.grid < 1 or side % self.grid:
             raise UsageError(f"a grid of {grid} for {side} x {side} patches", "a divisor of it")
         shape = (
             (self.grid**2, int(model["vision_cfg"]["width"]))
@@ -85,10 +88,6 @@ class OpenClipTarget(nn.Module, StimulusEncoder):
 
     @property
     def spec(self) -> TargetSpec:
-        weights = b"".join(
-            name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes()
-            for name, tensor in sorted(self.state_dict().items())
-        )
         return TargetSpec(
             name=self.name,
             layer=f"patch tokens averaged to {self.grid} x {self.grid}, standardised"
@@ -102,7 +101,7 @@ class OpenClipTarget(nn.Module, StimulusEncoder):
                 "resize": "pillow-bilinear-antialias, middle square",
                 "range": f"0..1, {self.config['mean']}, {self.config['std']}",
             },
-            weights_hash=hash_bytes(weights)[:16],
+            weights_hash=network_hash(self, self.config["model"]),
         )
 
     def normalise(self, pictures: Tensor) -> Tensor:
@@ -143,12 +142,19 @@ class OpenClipTarget(nn.Module, StimulusEncoder):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Return word numbers (n, context) of texts."""
+        text = self.config["model"]["text_cfg"]
+        context = int(text.get("context_length", 77))
         if self.words is None:
             import open_clip
 
-            numbers: Tensor = open_clip.tokenize(list(texts))
+            if text.get("hf_tokenizer_name"):
+                raise UsageError(
+                    f"texts for a model whose words {text['hf_tokenizer_name']!r} number",
+                    expected="open_clip's own byte pairs, or a vocabulary of whole words",
+                    remedy="encode texts with open_clip.get_tokenizer, or use its pictures alone",
+                )
+            numbers: Tensor = open_clip.tokenize(list(texts), context_length=context)
             return numbers
-        context = int(self.config["model"]["text_cfg"]["context_length"])
         coded = _tokeniser(self.words, context).encode_batch(list(texts))
         return torch.tensor([one.ids for one in coded])
 
@@ -219,17 +225,19 @@ class OpenClipTarget(nn.Module, StimulusEncoder):
             )
         try:
             clip = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
+            known = name if ":" in name else name.replace("/", "-")  # as open_clip spells files
+            config = open_clip.get_model_config(known)
+            moments = list(clip.visual.image_mean), list(clip.visual.image_std)
+            made = cls(config, _words_of(name), output, grid, *moments)
+            made.clip.load_state_dict(clip.state_dict(), strict=True)
+        except UsageError:
+            raise
         except Exception as error:  # open_clip and the hub raise many kinds
             raise AssetError(
                 f"the open_clip model {name} could not be loaded ({error})",
-                expected="a known name whose weights can be fetched or are cached",
+                expected="a known name of a CLIP model whose weights can be fetched or are cached",
                 remedy="download it where there is a network, then name it with local-dir:FOLDER",
             ) from error
-        config = open_clip.get_model_config(name)
-        made = cls(
-            config, None, output, grid, list(clip.visual.image_mean), list(clip.visual.image_std)
-        )
-        made.clip.load_state_dict(clip.state_dict(), strict=True)
         return made
 
 
@@ -239,6 +247,20 @@ def _with_vocabulary(model: dict[str, Any], words: list[str] | None) -> dict[str
         return model
     text = {**model["text_cfg"], "vocab_size": len(words) + 4, "hf_tokenizer_name": "words"}
     return {**model, "text_cfg": text}
+
+
+def _words_of(name: str) -> list[str] | None:
+    """Return the vocabulary of a folder that was written here; none for other models."""
+    kind, _, place = name.partition(":")
+    path = Path(place) / "tokenizer.json"
+    if kind != "local-dir" or not path.is_file():
+        return None
+    coded = read_json(path).get("model", {})
+    numbers = coded.get("vocab", {})
+    if coded.get("type") != "WordLevel" or not {START, END, PAD, UNKNOWN_WORD} <= set(numbers):
+        return None
+    words = sorted(numbers, key=numbers.__getitem__)
+    return [word for word in words if word not in (START, END, PAD, UNKNOWN_WORD)]
 
 
 def _tokeniser(words: list[str], context: int) -> Any:
@@ -261,7 +283,8 @@ def _tokeniser(words: list[str], context: int) -> Any:
 def _save_tokeniser(words: list[str], context: int, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
-    PreTrainedTokenizerFast(
+    kind: Any = PreTrainedTokenizerFast
+    kind(
         tokenizer_object=_tokeniser(words, context),
         pad_token=PAD,
         unk_token=UNKNOWN_WORD,

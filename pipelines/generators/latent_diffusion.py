@@ -16,7 +16,7 @@ from torch import Tensor
 
 from phosphene.data.pictures import Pictures
 from phosphene.encoders.stimulus.base import StimulusEncoder
-from phosphene.encoders.stimulus.latents import LatentTarget
+from phosphene.encoders.stimulus.latents import LatentTarget, load_network
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.base import Generator, to_uint8
 from phosphene.schemas import ComponentFile
@@ -85,16 +85,7 @@ class LatentDiffusion(Generator):
                 remedy="use a generator that was trained on this target",
             )
         latents = LatentTarget.from_pretrained(folder / "latents")
-        try:
-            unet = UNet2DConditionModel.from_pretrained(
-                folder / "unet", use_safetensors=True, dtype=torch.float32, low_cpu_mem_usage=False
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"the network in {folder / 'unet'} cannot be loaded ({error})",
-                expected="a folder of diffusers with safetensors weights",
-                remedy="copy the model again from its source",
-            ) from error
+        unet = load_network(UNet2DConditionModel, folder / "unet")
         return cls(unet, latents, **stored.config)
 
     def save(self, folder: Path) -> None:
@@ -204,4 +195,5 @@ class LatentDiffusion(Generator):
         found, free = self.unet(
             torch.cat([noisy, noisy]), time, encoder_hidden_states=both
         ).sample.chunk(2)
-        return free + self.guidance_scale * (found - free)
+        guided: Tensor = free + self.guidance_scale * (found - free)
+        return guided

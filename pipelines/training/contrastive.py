@@ -59,18 +59,32 @@ def train_contrastive(
             f"pictures of shape {pictures.shape}",
             expected=f"more than {held_out} of {target.size} x {target.size} x 3",
         )
-    texts = torch.stack([target.tokenize(list(some)) for some in captions]).to(torch.int16)
+    counts = {len(some) for some in captions}
+    if len(captions) != len(pictures) or len(counts) != 1 or 0 in counts:
+        raise InputError(
+            f"captions of {len(captions)} pictures, {min(counts, default=0)} to "
+            f"{max(counts, default=0)} each",
+            expected=f"equally many captions of each of {len(pictures)} pictures",
+        )
+    texts = torch.stack([target.tokenize(list(some)) for some in captions]).to(torch.int32)
     images = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
     model = _Embedder(target)
     n = len(images) - held_out
     data = {"image": images[:n], "text": texts[:n]}
 
     def validate(trained: nn.Module) -> float:
-        terms = _terms(trained, images[n:], texts[n:, 0])
+        device = target.target_mean.device
+        terms = _terms(trained, images[n:].to(device), texts[n:, 0].to(device))
         return float(terms["contrastive"])
 
     result = train(
-        model, data, _objective, config, folder=folder, validate=validate, label="CLIP model"
+        model,
+        data,
+        _objective,
+        config,
+        folder=folder,
+        validate=validate if held_out else None,
+        label="CLIP model",
     )
     model.load_state_dict(result.state)
     target.standardise(pictures[:STANDARDISED])

@@ -36,6 +36,7 @@ from phosphene.pipelines.training.selection import Candidate, Score, Validation,
 from phosphene.priors.base import Prior
 from phosphene.priors.diffusion import DiffusionPrior
 from phosphene.priors.identity import IdentityPrior
+from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.priors.structure import StructureBranch
 from phosphene.seeds import item_seed
 from phosphene.storage import read_json, write_json
@@ -67,8 +68,9 @@ class DecoderConfig(Config):
     prior_training: EngineConfig = EngineConfig(
         epochs=6, batch_size=128, learning_rate=1e-3, warmup_steps=50, ema_decay=0.995
     )
-    strengths: tuple[float, ...] = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-    validation_pictures: int = 96
+    strengths: tuple[float, ...] = (0.3, 0.5, 0.7, 0.85, 1.0)
+    validation_pictures: int = 64
+    retrieval_components: int = 100
     half: bool = False
     seed: int = 0
 
@@ -115,14 +117,18 @@ def train_decoder(config: DecoderConfig, *, resume: bool = False) -> tuple[Path,
     chosen, scores = _choose(dataset, fitted, target, generator, work.partial, config)
     summary = fitted.summary | _best_figures(chosen, scores)
     settings |= {"summary": summary, "validation": [asdict(score) for score in scores]}
-    weighted = any(score.strength < 1 for score in scores) and chosen.strength < 1
+    branched = chosen.strength < 1
+    predicted, truth = torch.cat(fitted.left_out), torch.cat(fitted.truth)
+    size = truth[0].numel()
+    components = min(config.retrieval_components, size, len(truth) // 2)
     parts = ModelParts(
         encoder=fitted.encoder,
         target=target,
         preprocessor=fitted.preprocessor,
         prior=chosen.prior,
-        structure=fitted.structure if weighted else None,
-        branch=StructureBranch(generator.latents.spec.hash, chosen.strength) if weighted else None,
+        structure=fitted.structure if branched else None,
+        branch=StructureBranch(generator.latents.spec.hash, chosen.strength) if branched else None,
+        retrieval=RetrievalProjector(size, components).fit(predicted, truth),
         protocol=training_protocol(
             dataset,
             fitted.recordings,

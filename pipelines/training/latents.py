@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from phosphene.data.pictures import Pictures
 from phosphene.encoders.stimulus.latents import LatentTarget
-from phosphene.errors import InputError
+from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.training.engine import EngineConfig, TrainingResult, train
 
 __all__ = ["KL_WEIGHT", "train_latents"]
@@ -41,6 +41,11 @@ def train_latents(
             f"pictures of shape {pictures.shape}",
             expected=f"more than {held_out} of {target.size} x {target.size} x 3",
         )
+    if target.config["autoencoder"] != "AutoencoderKL":
+        raise UsageError(
+            f"training of an {target.config['autoencoder']}",
+            expected="AutoencoderKL, whose latents have a posterior",
+        )
     images = torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))
     n = len(images) - held_out
     watched = images[n:].float() / 127.5 - 1
@@ -57,7 +62,7 @@ def train_latents(
         _objective,
         config,
         folder=folder,
-        validate=validate,
+        validate=validate if held_out else None,
         label="autoencoder",
     )
     target.vae.load_state_dict(result.state)

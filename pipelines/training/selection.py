@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,8 +100,9 @@ def choose(
     return candidates[best], scores
 
 
-def _flat(target: StimulusEncoder, pictures: Pictures) -> np.ndarray:  # type: ignore[type-arg]
-    return target.encode(pictures).flatten(1).numpy()
+def _flat(target: StimulusEncoder, pictures: Pictures) -> np.ndarray[Any, Any]:
+    found: np.ndarray[Any, Any] = target.encode(pictures).flatten(1).numpy()
+    return found
 
 
 def _render(

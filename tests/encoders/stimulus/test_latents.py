@@ -190,7 +190,6 @@ def test_damaged_folders_and_unknown_kinds_are_one_error(
         LatentTarget.from_pretrained(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="diffusers draws missing weights anew and drops unknown")
 @pytest.mark.parametrize("change", ["missing", "unknown"])
 def test_missing_and_unknown_tensors_are_one_error(
     target: LatentTarget, change: str, tmp_path: Path
@@ -205,7 +204,6 @@ def test_missing_and_unknown_tensors_are_one_error(
         LatentTarget.from_pretrained(tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="latents that do not vary are divided by a spread of 0")
 def test_latents_that_do_not_vary_stay_numbers(kind: str, pictures: Pictures) -> None:
     made = build(kind)
     with torch.no_grad():
