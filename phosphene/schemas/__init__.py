@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from phosphene.schemas.base import Stored
 from phosphene.schemas.dataset import DatasetFile, SubjectGeometry
+from phosphene.schemas.evaluation import (
+    AbsentMetric,
+    EvaluatedItem,
+    EvaluatedMetric,
+    EvaluationControl,
+    EvaluationFile,
+    EvaluationProtocol,
+    PermutedPairing,
+    RepetitionScores,
+    WithinCategory,
+)
 from phosphene.schemas.model import (
     ComponentFile,
     ModelIndex,
@@ -21,18 +32,27 @@ from phosphene.schemas.output import (
 )
 
 __all__ = [
+    "AbsentMetric",
     "ComponentFile",
     "DatasetFile",
+    "EvaluatedItem",
+    "EvaluatedMetric",
+    "EvaluationControl",
+    "EvaluationFile",
+    "EvaluationProtocol",
     "ImageSidecar",
     "MetricValue",
     "MetricsFile",
     "ModelIndex",
     "OutputDescription",
+    "PermutedPairing",
     "PreprocessorFile",
     "Protocol",
+    "RepetitionScores",
     "RunFile",
     "Stored",
     "SubjectGeometry",
     "TargetSpec",
     "TrainingState",
+    "WithinCategory",
 ]
