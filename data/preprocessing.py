@@ -16,6 +16,7 @@ from phosphene.errors import InputError, UsageError
 from phosphene.schemas import PreprocessorFile
 from phosphene.schemas.model import SubjectPreprocessing
 from phosphene.storage import load_tensors, save_tensors
+from phosphene.trials import UNKNOWN
 from phosphene.types import Recording, VoxelSpace
 
 __all__ = ["Preprocessor", "refuse_test_trials"]
@@ -51,6 +52,12 @@ class Preprocessor:
     modality: str = "fmri"
     weighted: bool = False
     _subjects: dict[str, tuple[VoxelSpace, Array, Array, int]] = field(default_factory=dict)
+    _training_ids: set[str] = field(default_factory=set)
+
+    @property
+    def training_ids(self) -> frozenset[str]:
+        """Stimuli it was fitted on here; a saved model keeps them in its protocol alone."""
+        return frozenset(self._training_ids)
 
     @property
     def subjects(self) -> list[str]:
@@ -78,6 +85,7 @@ class Preprocessor:
             inverse.astype(np.float32),
             len(recording),
         )
+        self._training_ids |= set(recording.trials["stimulus_id"]) - {UNKNOWN}
         return self
 
     def weigh(self, subject: str, weights: Array) -> Preprocessor:
