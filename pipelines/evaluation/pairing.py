@@ -55,17 +55,17 @@ def win_scores(similarity: Array, *, groups: Sequence[Any] | Array | None = None
 
     Parameters
     ----------
-    similarity : ndarray of shape (n, n)
+    similarity : ndarray of shape (n_truths, n)
         Of truth i (row) to prediction j (column).
-    groups : sequence of length n, optional
+    groups : sequence of length n_truths, optional
         Rivals of a truth are those of its group only (category).
 
     Returns
     -------
-    ndarray of shape (n, n)
+    ndarray of shape (n_truths, n)
         NaN in the rows of truths without a rival.
     """
-    _check_square(similarity)
+    _check(similarity)
     scores = np.full(similarity.shape, np.nan)
     for rows in _members(len(similarity), groups):
         if len(rows) > 1:
@@ -83,10 +83,10 @@ def top_1_scores(similarity: Array, *, groups: Sequence[Any] | Array | None = No
 
     Returns
     -------
-    ndarray of shape (n, n)
+    ndarray of shape (n_truths, n)
         Columns sum to 1 in every group.
     """
-    _check_square(similarity)
+    _check(similarity)
     scores = np.zeros(similarity.shape)
     for rows in _members(len(similarity), groups):
         part = similarity[rows]
@@ -131,34 +131,43 @@ def pair_scores(
 
 
 def average_by_picture(
-    scores: Array, pictures: Sequence[Any] | Array
-) -> tuple[Array, Array, Array]:
+    similarity: Array,
+    pictures: Sequence[Any] | Array,
+    *,
+    score: Callable[..., Array] | None = None,
+    groups: Sequence[Any] | Array | None = None,
+) -> tuple[Array, Array]:
     """Return pair scores of pictures: the unit of every test is the picture, never the trial.
 
     Parameters
     ----------
-    scores : ndarray of shape (n, n)
+    similarity : ndarray of shape (n, n)
         Of items, several of which may be of one picture: equal truths, other predictions.
     pictures : sequence of length n
+    score : callable, optional
+        :func:`win_scores` or :func:`top_1_scores`, among one truth per picture; by default the
+        matrix holds scores already.
+    groups : sequence of length n, optional
+        For ``score``.
 
     Returns
     -------
     scores : ndarray of shape (n_pictures, n_pictures)
-        Rows and columns in the order of ``names``.
-    names : ndarray of shape (n_pictures,)
+        Mean over the items of each picture.
     first : ndarray of shape (n_pictures,)
-        An item of each picture.
+        The first item of each picture.
     """
-    names, first, codes = np.unique(np.asarray(pictures), return_index=True, return_inverse=True)
-    rows = scores[first]
-    counts = np.bincount(codes)
-    averaged = np.zeros((len(names), len(names)))
-    np.add.at(averaged.T, codes, rows.T)
-    return averaged / counts, names, first
+    _, first, codes = np.unique(np.asarray(pictures), return_index=True, return_inverse=True)
+    rows = similarity[first]
+    if score is not None:
+        rows = score(rows, groups=None if groups is None else np.asarray(groups)[first])
+    sums = np.zeros((len(first), len(first)))
+    np.add.at(sums.T, codes, rows.T)
+    return sums / np.bincount(codes), first
 
 
-def _check_square(similarity: Array) -> None:
-    if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1]:
+def _check(similarity: Array) -> None:
+    if similarity.ndim != 2 or 0 in similarity.shape:
         raise InputError(
             f"similarities of shape {similarity.shape}", "a row per truth, a column per prediction"
         )
