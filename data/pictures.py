@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 import numpy as np
 
@@ -21,6 +21,7 @@ __all__ = [
     "PictureFiles",
     "Pictures",
     "as_pictures",
+    "decode_picture",
     "fit_pictures",
     "picture_hash",
     "read_picture",
@@ -76,8 +77,6 @@ def as_pictures(array: np.ndarray[Any, Any], *, source: str) -> Pictures:
 
 def read_picture(path: str | os.PathLike[str]) -> Pictures:
     """Read one picture file as uint8 (H, W, C), C of 1 (grey) or 3."""
-    from PIL import Image, UnidentifiedImageError
-
     source = Path(path)
     if not source.is_file():
         raise InputError(
@@ -85,8 +84,15 @@ def read_picture(path: str | os.PathLike[str]) -> Pictures:
             "a picture file",
             remedy="check the path, or prepare the dataset again",
         )
+    return decode_picture(source, source=str(source))
+
+
+def decode_picture(file: Path | BinaryIO, *, source: str) -> Pictures:
+    """Read one picture, named ``source`` in messages, as uint8 (H, W, C), C of 1 (grey) or 3."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        with Image.open(source) as image:
+        with Image.open(file) as image:
             _check_meaning(source, image)
             if image.mode.startswith("I;16"):
                 pixels = (np.asarray(image) >> 8).astype(np.uint8)
@@ -108,7 +114,7 @@ def read_picture(path: str | os.PathLike[str]) -> Pictures:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _check_meaning(source: Path, image: PIL.Image.Image) -> None:
+def _check_meaning(source: str, image: PIL.Image.Image) -> None:
     """Refuse a file that leaves open which grey levels or colours were shown."""
     if image.mode in ("I", "F"):
         raise InputError(
