@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import phosphene
-from phosphene.cli import datasets, doctor, prepare, reconstruct, report, simulate, train
+from phosphene.cli import datasets, doctor, evaluate, prepare, reconstruct, report, simulate, train
 from phosphene.cli.guard import take_debug_flag
 
 __all__ = ["app", "main", "reconstruct_app", "reconstruct_main"]
@@ -53,6 +53,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(evaluate.app, name="evaluate")
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 reconstruct_app.command(epilog=EPILOG)(reconstruct.reconstruct)

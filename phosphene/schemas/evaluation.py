@@ -34,8 +34,8 @@ class PermutedPairing(Part):
     Attributes
     ----------
     mean : float or None
-        Mean over permutations; ``None`` where there was nothing to permute, or where a score of
-        whole sets does not depend on the pairing.
+        Mean over all wrong pairs; ``None`` where there are none, or where a score of whole sets
+        does not depend on the pairing.
     p_value : float or None
         Share of pairings, the real one included, that score at least as well.
     n_permutations : int
@@ -146,6 +146,7 @@ class RepetitionScores(Part):
     n_repetitions: int
     n_items: int
     values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
 
 
 class EvaluationProtocol(Part):

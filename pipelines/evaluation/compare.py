@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 
 from phosphene.errors import InputError
+from phosphene.pipelines.evaluation.statistics import adjust_p_values, sign_flip_test
 from phosphene.pipelines.metrics.intervals import paired_bootstrap
 from phosphene.schemas import EvaluatedMetric, EvaluationFile
 
-__all__ = ["Comparison", "Difference", "compare_evaluations", "comparison_table"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "compare_evaluations",
+    "comparison_lines",
+    "comparison_table",
+]
 
 Array = np.ndarray[Any, Any]
-N_FLIPS = 10_000
-FLIPS_AT_A_TIME = 256
-EXACT = 12  # up to so many pictures all sign flips are tried
 SETTINGS = ("averaging", "n_samples", "size_rule", "transductive", "split")
 
 
@@ -122,8 +126,8 @@ def compare_evaluations(first: EvaluationFile, second: EvaluationFile) -> Compar
 def _differences(
     found: list[tuple[EvaluatedMetric, Array, Array]],
 ) -> tuple[Difference, ...]:
-    p_values = np.array([sign_flip_p(one - two) for _, one, two in found])
-    corrected = holm(p_values)
+    p_values = np.array([sign_flip_test(one, two)[1] for _, one, two in found])
+    corrected = adjust_p_values(p_values, "holm")
     rows = []
     for (metric, one, two), p_value, adjusted in zip(found, p_values, corrected, strict=True):
         difference, interval, _ = paired_bootstrap(one, two)
@@ -240,46 +244,20 @@ def _protocol_notes(first: EvaluationFile, second: EvaluationFile) -> tuple[str,
     return tuple(notes)
 
 
-def sign_flip_p(difference: Array, *, seed: int = 0) -> float:
-    """Return the two-sided p-value of a mean paired difference by flipping signs.
-
-    Under the null hypothesis each picture's difference is as likely with either sign. Up to 12
-    pictures all flips are tried, else 10,000 drawn ones and the real one.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> sign_flip_p(np.array([1.0, 1.0, 1.0]))  # 2 of 8 sign patterns are as extreme
-    0.25
-    """
-    n = len(difference)
-    observed = abs(float(difference.sum())) * (1 - 1e-12)
-    if n <= EXACT:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float((np.abs(signs @ difference) >= observed).mean())
-    generator = np.random.default_rng(seed)
-    extreme = 1
-    for start in range(0, N_FLIPS, FLIPS_AT_A_TIME):
-        size = min(FLIPS_AT_A_TIME, N_FLIPS - start)
-        signs = 1 - 2 * generator.integers(0, 2, size=(size, n), dtype=np.int8)
-        extreme += int((np.abs(signs @ difference) >= observed).sum())
-    return extreme / (N_FLIPS + 1)
-
-
-def holm(p_values: Array) -> Array:
-    """Return Holm's (1979) step-down corrected p-values.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> holm(np.array([0.01, 0.04, 0.03])).round(3).tolist()
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p_values)
-    steps = p_values[order] * np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(1, np.maximum.accumulate(steps))
-    return corrected
+def comparison_lines(comparison: Comparison) -> list[str]:
+    """Return the comparison for people: one line per metric, then what to know about it."""
+    lines = [f"first: {comparison.first}", f"second: {comparison.second}"]
+    for row in comparison.differences:
+        low, high = row.interval
+        lines.append(
+            f"{row.id} {row.first:.3f} and {row.second:.3f}: difference {row.difference:.3f} "
+            f"[{low:.3f}, {high:.3f}], p {row.p_value:.2g}, corrected {row.corrected:.2g}, "
+            f"better: {row.better}"
+        )
+    lines += [f"not compared: {name} ({reason})" for name, reason in comparison.left_out.items()]
+    lines += [f"careful: {note}" for note in comparison.notes]
+    lines.append(f"pictures: {comparison.n_pictures}")
+    return lines
 
 
 def comparison_table(comparison: Comparison) -> str:

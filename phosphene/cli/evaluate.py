@@ -1,0 +1,163 @@
+"""``phosphene evaluate``: scores beside their controls, comparisons, leaderboards."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from phosphene.cli.guard import guarded
+from phosphene.cli.options import ConfigFile, Seed, Sets
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+@guarded
+def evaluate(
+    ctx: typer.Context,
+    predictions: Annotated[
+        str | None,
+        typer.Option(help="Folder of pictures named by identifier, or output of `reconstruct`."),
+    ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(help="Folder of shown pictures by identifier, or a dataset. [as stored]"),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model to decode a dataset with, in place of --predictions.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Folder written by `phosphene prepare`.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="quick, nsd, things-eeg or video. [quick]")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of a metric, may be repeated; in place of the suite's."),
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What tables call this result. [the predictions' name]")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Label, may be repeated. [all of model and dataset]")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the dataset. [test]")] = None,
+    average: Annotated[
+        str | None, typer.Option(help="none, or stimulus: average repetitions first. [stimulus]")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Pictures per item. [1]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of the generator.")] = None,
+    category: Annotated[
+        str | None,
+        typer.Option(help="Table (TSV) or column with each picture's category."),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side at which both are compared. [the smaller one's]")
+    ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Score although shown pictures lack a prediction."),
+    ] = False,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FOLDER", help="Local weights of a network; may be repeated."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures at a time. [32]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+) -> None:
+    """Score pictures against what was shown, beside controls, with everything on record.
+
+    Give --predictions and --truth, or --model and --dataset. Two results are compared, and
+    several put into one table, with the commands below.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
+    from phosphene.pipelines.evaluation.evaluate import evaluate as run
+    from phosphene.pipelines.evaluation.summary import summary_lines
+
+    flags = {
+        "predictions": predictions,
+        "truth": truth,
+        "model": model,
+        "dataset": dataset,
+        "suite": suite,
+        "metrics": tuple(metric) if metric else None,
+        "output": output,
+        "name": name,
+        "subjects": tuple(subject) if subject else None,
+        "split": split,
+        "average": average,
+        "samples": samples,
+        "steps": steps,
+        "category": category,
+        "size": size,
+        "allow_missing": True if allow_missing else None,
+        "networks": tuple(network) if network else None,
+        "batch_size": batch_size,
+        "device": device,
+        "seed": seed,
+    }
+    settings = resolve_config(EvaluateConfig, file=config, sets=sets or (), flags=flags)
+    path, result = run(settings)
+    for line in summary_lines(result):
+        typer.echo(line)
+    typer.echo(f"evaluation: {path}")
+
+
+@app.command("compare")
+@guarded
+def compare(
+    first: Annotated[str, typer.Argument(help="Output of `phosphene evaluate`.")],
+    second: Annotated[str, typer.Argument(help="Another one, of the same pictures.")],
+    output: Annotated[str | None, typer.Option(help="Table to write (.tsv).")] = None,
+) -> None:
+    """Compare two results picture by picture; p-values are corrected over metrics (Holm)."""
+    from phosphene.pipelines.evaluation.compare import (
+        compare_evaluations,
+        comparison_lines,
+        comparison_table,
+    )
+    from phosphene.pipelines.evaluation.results import load_evaluation
+    from phosphene.storage import write_text
+
+    found = compare_evaluations(load_evaluation(first), load_evaluation(second))
+    for line in comparison_lines(found):
+        typer.echo(line)
+    if output is not None:
+        write_text(output, comparison_table(found))
+        typer.echo(f"comparison: {output}")
+
+
+@app.command("leaderboard")
+@guarded
+def leaderboard(
+    results: Annotated[list[str], typer.Argument(help="Outputs of `phosphene evaluate`.")],
+    output: Annotated[
+        str | None, typer.Option(help="File to write: Markdown, or numbers in a .tsv.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse results of different protocols.")
+    ] = False,
+) -> None:
+    """Put several results into one table; different protocols never share a column."""
+    from phosphene.pipelines.evaluation.leaderboard import leaderboard as build
+    from phosphene.pipelines.evaluation.leaderboard import leaderboard_markdown, leaderboard_tsv
+    from phosphene.pipelines.evaluation.results import load_evaluation
+    from phosphene.storage import write_text
+
+    board = build([load_evaluation(path) for path in results], strict=strict)
+    typer.echo(leaderboard_markdown(board).rstrip())
+    if output is not None:
+        numbers = output.lower().endswith(".tsv")
+        write_text(output, (leaderboard_tsv if numbers else leaderboard_markdown)(board))
+        typer.echo(f"leaderboard: {output}")

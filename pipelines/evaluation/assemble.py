@@ -1,0 +1,148 @@
+"""Scores of subjects brought together into the numbers of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from phosphene.pipelines.evaluation.permutation import p_value
+from phosphene.pipelines.evaluation.scoring import MetricScores, SubjectScores
+from phosphene.pipelines.metrics.intervals import bootstrap_interval
+from phosphene.schemas import AbsentMetric, EvaluatedMetric, PermutedPairing, WithinCategory
+
+__all__ = ["INTERVAL_RULE", "assemble_metrics"]
+
+Array = np.ndarray[Any, Any]
+INTERVAL_RULE = "95 % percentile bootstrap over pictures, 4,000 resamples, seed 0"
+TWO_WAY_CHANCE = 0.5
+NOTHING_TO_PERMUTE = "nothing to exchange: fewer than two pictures"
+OF_SETS = "a score of whole sets: it does not depend on the pairing"
+
+
+def assemble_metrics(
+    subjects: Mapping[str | None, SubjectScores], pictures: Sequence[str], order: Sequence[str]
+) -> tuple[list[EvaluatedMetric], list[AbsentMetric]]:
+    """Return each metric over all subjects, in the order of the suite.
+
+    Parameters
+    ----------
+    subjects : mapping of subject label to SubjectScores
+        ``None`` where nobody says whose predictions these are.
+    pictures : sequence of str
+        Shown picture of every item, in the order of the result's items.
+    order : sequence of str
+        Ids of the metrics.
+
+    Returns
+    -------
+    metrics, absent : list
+        A metric that is missing for one subject is absent for all.
+    """
+    metrics, absent = [], []
+    for name in order:
+        reasons = {label: one.absent[name] for label, one in subjects.items() if name in one.absent}
+        if reasons:
+            label, reason = next(iter(reasons.items()))
+            whose = "" if label is None or len(subjects) == 1 else f"subject {label}: "
+            absent.append(AbsentMetric(id=name, reason=whose + reason))
+        else:
+            parts = {label: (one.rows, one.metrics[name]) for label, one in subjects.items()}
+            metrics.append(_assemble(parts, np.asarray(pictures)))
+    return metrics, absent
+
+
+def _assemble(
+    parts: Mapping[str | None, tuple[list[int], MetricScores]], pictures: Array
+) -> EvaluatedMetric:
+    scores = [one for _, one in parts.values()]
+    spec = scores[0].spec
+    per_item = _spread(parts, len(pictures), "per_item")
+    permuted = _permuted(scores)
+    chances = [one.chance for one in scores if one.chance is not None]
+    chance = float(np.mean(chances)) if len(chances) == len(scores) else permuted.mean
+    n_items = len(pictures) if per_item is None else int(np.isfinite(per_item).sum())
+    return EvaluatedMetric(
+        id=spec.id,
+        spec=spec.model_dump(mode="json"),
+        value=float(np.mean([one.value for one in scores])),
+        interval=None if per_item is None else _interval(per_item, pictures),
+        chance=chance,
+        permuted=permuted,
+        controls=_controls(scores),
+        within_category=_within(_spread(parts, len(pictures), "within"), pictures, scores),
+        per_subject={label: one.value for label, (_, one) in parts.items() if label is not None},
+        per_item=[] if per_item is None else [_finite(score) for score in per_item],
+        n_items=n_items,
+        n_pictures=len(np.unique(pictures)),
+        higher_is_better=spec.higher_is_better,
+        collapsed=any(one.collapsed for one in scores),
+        note="; ".join(dict.fromkeys(one.note for one in scores if one.note)),
+    )
+
+
+def _spread(
+    parts: Mapping[str | None, tuple[list[int], MetricScores]], n_items: int, name: str
+) -> Array | None:
+    """Put the scores of all subjects in the order of the items; ``None`` where one has none."""
+    spread = np.full(n_items, np.nan)
+    for rows, one in parts.values():
+        values = getattr(one, name)
+        if values is None:
+            return None
+        spread[rows] = values
+    return spread
+
+
+def _interval(per_item: Array, pictures: Array) -> tuple[float, float] | None:
+    known = np.isfinite(per_item)
+    if len(np.unique(pictures[known])) < 2:
+        return None
+    return bootstrap_interval(per_item, pictures=pictures)
+
+
+def _controls(scores: Sequence[MetricScores]) -> dict[str, float | None]:
+    names = dict.fromkeys(name for one in scores for name in one.controls)
+    found: dict[str, float | None] = {}
+    for name in names:
+        values = [one.controls.get(name) for one in scores]
+        known = [value for value in values if value is not None]
+        found[name] = float(np.mean(known)) if len(known) == len(values) else None
+    return found
+
+
+def _permuted(scores: Sequence[MetricScores]) -> PermutedPairing:
+    """Average over subjects: each is permuted by itself, and all count the same."""
+    spec = scores[0].spec
+    tests = [one.test for one in scores if one.test is not None]
+    wrong = [one.wrong for one in scores if one.wrong is not None]
+    if len(tests) < len(scores) or not wrong:
+        rule = OF_SETS if spec.kind == "set" else NOTHING_TO_PERMUTE
+        return PermutedPairing(mean=None, p_value=None, n_permutations=0, rule=rule)
+    null = np.mean([test.null for test in tests], axis=0)
+    observed = float(np.mean([test.observed for test in tests]))
+    return PermutedPairing(
+        mean=float(np.mean(wrong)),
+        p_value=p_value(observed, null, higher_is_better=spec.higher_is_better),
+        n_permutations=len(null),
+        rule=f"{tests[0].rule} of pictures" + (", each subject alone" if len(tests) > 1 else ""),
+    )
+
+
+def _within(
+    within: Array | None, pictures: Array, scores: Sequence[MetricScores]
+) -> WithinCategory | None:
+    if within is None or not np.isfinite(within).any():
+        return None
+    return WithinCategory(
+        value=float(np.nanmean(within)),
+        interval=_interval(within, pictures),
+        chance=TWO_WAY_CHANCE,
+        n_items=int(np.isfinite(within).sum()),
+        collapsed=any(one.collapsed for one in scores),
+    )
+
+
+def _finite(score: float) -> float | None:
+    return float(score) if np.isfinite(score) else None

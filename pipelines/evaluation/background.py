@@ -1,0 +1,99 @@
+"""How predictions came about, as far as anybody knows, and the rivals that this gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.pictures import Pictures
+from phosphene.pipelines.evaluation.predictions import Item, Predictions
+from phosphene.pipelines.evaluation.reading import PairReader
+from phosphene.pipelines.evaluation.rivals import mean_of_training
+from phosphene.pipelines.evaluation.shown import Shown
+from phosphene.schemas import MetricsFile, Protocol, RepetitionScores, RunFile
+
+if TYPE_CHECKING:
+    from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
+
+__all__ = ["Background", "background_of"]
+
+
+@dataclass
+class Background:
+    """What is known beside the pictures.
+
+    Attributes
+    ----------
+    name : str
+        What tables call the result.
+    averaging : str
+        What was done with repetitions.
+    training : Protocol, optional
+        Of the model.
+    dataset : CanonicalDataset, optional
+        Whose training pictures the rivals may use.
+    mean : ndarray of shape (H, W, C), optional
+        Mean training picture that the model kept; the dataset's where it kept none.
+    rivals : dict of str to dict of item key to Path
+        Pictures in place of the predictions.
+    reasons : dict of str to str
+        Why a control is absent.
+    seen : int, optional
+        Items whose picture trained the model, where a saved output says so.
+    """
+
+    name: str
+    averaging: str = "not known"
+    model: str | None = None
+    model_hash: str | None = None
+    training: Protocol | None = None
+    dataset: CanonicalDataset | None = None
+    mean: Pictures | None = None
+    rivals: dict[str, Mapping[str, Path]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    audit: dict[str, Any] | None = None
+    seen: int | None = None
+    repetition_curve: list[RepetitionScores] = field(default_factory=list)
+    noise_ceiling: dict[str, float] = field(default_factory=dict)
+
+    def mean_picture(self, reader: PairReader) -> Pictures | None:
+        """Return the mean training picture, uint8 (H, W, C), or ``None`` with the reason kept."""
+        if self.mean is not None:
+            return self.mean
+        found = None if self.dataset is None else mean_of_training(self.dataset, reader)
+        if found is None:
+            self.reasons.setdefault(
+                "mean_picture",
+                "training pictures are not known: give a dataset that has a training split"
+                if self.dataset is None
+                else "the dataset has no training pictures of its own",
+            )
+        return found
+
+    def count_seen(self, items: Sequence[Item], hashes: Mapping[str, str]) -> int | None:
+        """Return how many items show a picture that trained the model; ``None`` if unknown."""
+        if self.training is None:
+            return self.seen
+        known = set(self.training.train_picture_hashes)
+        names = set(self.training.train_stimulus_ids)
+        found = sum(hashes[item.picture] in known or item.picture in names for item in items)
+        return max(found, self.seen or 0)
+
+
+def background_of(predictions: Predictions, shown: Shown, config: EvaluateConfig) -> Background:
+    """Return what a folder of predictions, and the dataset beside it, say of themselves."""
+    dataset = shown.dataset
+    if dataset is None and config.dataset is not None:
+        dataset = CanonicalDataset.open(config.dataset)
+    found = Background(predictions.root.resolve().name, dataset=dataset)
+    if predictions.own and (predictions.root / "run.json").is_file():
+        run = RunFile.load(predictions.root / "run.json")
+        found.model, found.model_hash, found.training = run.model, run.model_hash, run.protocol
+        found.averaging = run.protocol.averaging_test
+        metrics = predictions.root / "metrics.json"
+        if metrics.is_file():
+            found.seen = MetricsFile.load(metrics).n_seen_in_training
+    return found

@@ -1,0 +1,317 @@
+"""``phosphene evaluate`` from start to end: match, score beside controls, write."""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from phosphene.config import Config
+from phosphene.data.pictures import picture_hash
+from phosphene.errors import UsageError
+from phosphene.pipelines.evaluation.assemble import INTERVAL_RULE, assemble_metrics
+from phosphene.pipelines.evaluation.background import Background, background_of
+from phosphene.pipelines.evaluation.predictions import (
+    Item,
+    Predictions,
+    match_items,
+    read_predictions,
+)
+from phosphene.pipelines.evaluation.reading import PairReader
+from phosphene.pipelines.evaluation.results import write_evaluation
+from phosphene.pipelines.evaluation.rivals import (
+    Rival,
+    absent_controls,
+    constant_rival,
+    file_rival,
+    grey_rival,
+)
+from phosphene.pipelines.evaluation.scoring import Scorer, SubjectScores
+from phosphene.pipelines.evaluation.shown import Shown, read_categories, read_shown
+from phosphene.pipelines.evaluation.suites import create_suite, suite_metrics
+from phosphene.pipelines.versions import package_versions
+from phosphene.schemas import (
+    EvaluatedItem,
+    EvaluatedMetric,
+    EvaluationFile,
+    EvaluationProtocol,
+)
+from phosphene.storage import check_new_folder, hash_bytes, new_folder
+
+__all__ = ["EvaluateConfig", "evaluate", "evaluate_predictions"]
+
+PACKAGES = ("torchmetrics", "torchvision", "scikit-image", "open_clip_torch", "lpips")
+
+
+class EvaluateConfig(Config):
+    """Settings of the command ``phosphene evaluate``; flags are names for these keys."""
+
+    output: str
+    predictions: str | None = None
+    truth: str | None = None
+    model: str | None = None
+    dataset: str | None = None
+    suite: str = "quick"
+    metrics: tuple[str, ...] = ()
+    name: str | None = None
+    subjects: tuple[str, ...] = ()
+    split: Literal["train", "validation", "test", "all"] = "test"
+    average: Literal["none", "stimulus"] = "stimulus"
+    samples: int = 1
+    steps: int | None = None
+    category: str | None = None
+    size: int | None = None
+    allow_missing: bool = False
+    networks: tuple[str, ...] = ()
+    batch_size: int = 32
+    n_permutations: int = 1000
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 0
+
+
+def evaluate(config: EvaluateConfig) -> tuple[Path, EvaluationFile]:
+    """Score a folder of pictures, or decode a dataset with a model and score that.
+
+    Returns
+    -------
+    path : Path
+        Of ``evaluation.json``.
+    result : EvaluationFile
+
+    Raises
+    ------
+    UsageError
+        If neither or both of predictions and model are given, or a number is out of range.
+    InputError
+        If predictions and truth do not fit together.
+    """
+    _check(config)
+    suite_metrics(config.suite, config.metrics)
+    target = check_new_folder(config.output)
+    with new_folder(target) as building:
+        if config.model is not None:
+            from phosphene.pipelines.evaluation.end_to_end import decode_dataset
+
+            predictions, shown, background = decode_dataset(config, building)
+        else:
+            shown, predictions = _given(config)
+            background = background_of(predictions, shown, config)
+        result = evaluate_predictions(config, predictions, shown, background)
+        path = write_evaluation(building, result)
+    return target / path.name, result
+
+
+def _check(config: EvaluateConfig) -> None:
+    if (config.predictions is None) == (config.model is None):
+        raise UsageError(
+            "--predictions and --model are both given" if config.model else "nothing to evaluate",
+            expected="either --predictions (and --truth), or --model and --dataset",
+            remedy="give one of the two",
+        )
+    if config.model is not None and config.dataset is None:
+        raise UsageError(
+            f"--model {config.model} without a dataset",
+            expected="--dataset FOLDER, whose test trials are decoded",
+            remedy="prepare one with `phosphene prepare`, or give --predictions",
+        )
+    if config.model is not None and config.truth is not None:
+        raise UsageError(
+            "--truth together with --model",
+            expected="--dataset alone: it holds what was shown",
+            remedy="leave --truth away",
+        )
+    numbers = (config.batch_size, config.samples, config.n_permutations, config.size or 1)
+    if min(numbers) < 1:
+        raise UsageError(
+            "a batch size, a size or a number of samples or permutations below 1",
+            expected="at least 1",
+            remedy="leave the flag away",
+        )
+
+
+def _given(config: EvaluateConfig) -> tuple[Shown, Predictions]:
+    """Read what was shown and what was predicted, where both are folders."""
+    source = config.truth or config.dataset
+    if source is not None:
+        shown = read_shown(source, split=config.split, subjects=config.subjects)
+        return shown, read_predictions(str(config.predictions), known=shown.files)
+    predictions = read_predictions(str(config.predictions))
+    lacking = [
+        item.key for item in predictions.items if item.picture not in predictions.stored_truth
+    ]
+    if lacking:
+        raise UsageError(
+            f"{predictions.root} does not say what was shown for {len(lacking)} of "
+            f"{len(predictions.items)} items",
+            expected="--truth with a folder of pictures named by identifier, or a dataset",
+            remedy="add --truth; outputs of `reconstruct --truth` hold what was shown",
+        )
+    return Shown(
+        f"{predictions.root.name}/stimuli", predictions.stored_truth, "stored"
+    ), predictions
+
+
+def evaluate_predictions(
+    config: EvaluateConfig, predictions: Predictions, shown: Shown, background: Background
+) -> EvaluationFile:
+    """Score predictions against what was shown, beside every control there is.
+
+    Parameters
+    ----------
+    config : EvaluateConfig
+    predictions : Predictions
+    shown : Shown
+    background : Background
+        What is known of how the predictions came about, and which rivals that gives.
+    """
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    items, n_missing = match_items(
+        predictions, shown.files, truth_name=shown.name, allow_missing=config.allow_missing
+    )
+    categories = None if config.category is None else read_categories(config.category, shown)
+    if categories is not None:
+        items = [replace(item, category=categories[item.picture]) for item in items]
+    reader = PairReader(items, shown.files, size=config.size)
+    rivals = _rivals(reader, background)
+    metrics, absent = create_suite(
+        suite_metrics(config.suite, config.metrics), networks=config.networks, device=config.device
+    )
+    scorer = Scorer(
+        reader,
+        metrics,
+        rivals,
+        categories=categories,
+        batch_size=config.batch_size,
+        n_permutations=config.n_permutations,
+        seed=config.seed,
+    )
+    scores = _by_subject(scorer, items)
+    order = suite_metrics(config.suite, config.metrics)
+    found, failed = assemble_metrics(
+        scores, [item.picture for item in items], [name for name in order if name in metrics]
+    )
+    reasons = {one.id: one for one in (*absent, *failed)}
+    hashes = {
+        name: picture_hash(reader.shown_as_stored(name))
+        for name in sorted({i.picture for i in items})
+    }
+    return EvaluationFile(
+        name=config.name or background.name,
+        suite="chosen metrics" if config.metrics else config.suite,
+        config=config.model_dump(mode="json", exclude={"output"}),
+        model=background.model,
+        model_hash=background.model_hash,
+        protocol=_protocol(config, items, shown, background, hashes, n_missing, reader),
+        items=[_item(item, hashes, predictions.root) for item in items],
+        metrics=found,
+        absent=[reasons[name] for name in order if name in reasons],
+        controls=_controls(rivals, found, background, categories is not None),
+        audit=background.audit,
+        n_seen_in_training=background.count_seen(items, hashes),
+        repetition_curve=background.repetition_curve,
+        noise_ceiling=background.noise_ceiling,
+        seeds={"seed": config.seed, "bootstrap": 0},
+        interval_rule=INTERVAL_RULE,
+        versions=package_versions() | _more_versions(),
+        started=started,
+    )
+
+
+def _rivals(reader: PairReader, background: Background) -> list[Rival]:
+    rivals = [grey_rival(reader)]
+    if (mean := background.mean_picture(reader)) is not None:
+        rivals.append(constant_rival("mean_picture", mean, reader))
+    rivals += [file_rival(name, files, reader) for name, files in background.rivals.items()]
+    return rivals
+
+
+def _by_subject(scorer: Scorer, items: Sequence[Item]) -> dict[str | None, SubjectScores]:
+    rows: dict[str | None, list[int]] = defaultdict(list)
+    for row, item in enumerate(items):
+        rows[item.subject].append(row)
+    several = len(rows) > 1
+    return {
+        label: scorer.score(own, label=f"subject {label}: " if several else "")
+        for label, own in rows.items()
+    }
+
+
+def _item(item: Item, hashes: Mapping[str, str], root: Path) -> EvaluatedItem:
+    return EvaluatedItem(
+        key=item.key,
+        picture=item.picture,
+        picture_hash=hashes[item.picture],
+        subject=item.subject,
+        category=item.category,
+        files=[path.relative_to(root).as_posix() for path in item.files],
+        source_trials=list(item.source_trials),
+    )
+
+
+def _protocol(
+    config: EvaluateConfig,
+    items: Sequence[Item],
+    shown: Shown,
+    background: Background,
+    hashes: Mapping[str, str],
+    n_missing: int,
+    reader: PairReader,
+) -> EvaluationProtocol:
+    content = "".join(f"{name}={hashes[name]};" for name in sorted(hashes))
+    pictures_hash = hash_bytes(content.encode())[:16]
+    training = background.training
+    return EvaluationProtocol(
+        truth=shown.name,
+        truth_hash=pictures_hash if shown.dataset is None else shown.dataset.file.hash,
+        split=shown.split,
+        pictures_hash=pictures_hash,
+        averaging=background.averaging,
+        subjects=sorted({item.subject for item in items if item.subject is not None}),
+        n_pictures=len(hashes),
+        n_items=len(items),
+        n_samples=reader.n_samples,
+        n_missing=n_missing,
+        size_rule=reader.size_rule,
+        transductive=None if training is None else training.transductive,
+        training=training,
+    )
+
+
+def _controls(
+    rivals: Sequence[Rival],
+    metrics: Sequence[EvaluatedMetric],
+    background: Background,
+    categories: bool,
+) -> list[Any]:
+    present = [rival.name for rival in rivals]
+    if any(metric.permuted.mean is not None for metric in metrics):
+        present.append("permuted")
+    if any(metric.within_category is not None for metric in metrics):
+        present.append("within_category")
+    if background.repetition_curve:
+        present.append("repetition_curve")
+    if background.noise_ceiling:
+        present.append("noise_ceiling")
+    reasons = dict(background.reasons)
+    reasons["permuted"] = "fewer than two pictures: there is no wrong pairing"
+    reasons["within_category"] = (
+        "no two pictures of one category, or no metric that identifies"
+        if categories
+        else "categories are not known: give --category"
+    )
+    return absent_controls(present, reasons, otherwise="needs a model: give --model and --dataset")
+
+
+def _more_versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found

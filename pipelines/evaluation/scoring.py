@@ -1,0 +1,273 @@
+"""One subject's predictions through every metric, beside rivals and wrong pairings, in batches."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from phosphene.data.pictures import Pictures
+from phosphene.errors import AssetError, InputError
+from phosphene.pipelines.evaluation.block_pairs import BlockPairs, block_size
+from phosphene.pipelines.evaluation.identified import IdentifiedPairs, is_identification
+from phosphene.pipelines.evaluation.permutation import (
+    PermutationResult,
+    exchange_labels,
+    permutation_test,
+)
+from phosphene.pipelines.evaluation.reading import PairReader
+from phosphene.pipelines.evaluation.rivals import Rival
+from phosphene.pipelines.metrics.specs import MetricOutcome, MetricSpec
+from phosphene.progress import progress
+
+__all__ = ["MetricScores", "Scorer", "SubjectScores"]
+
+Array = np.ndarray[Any, Any]
+PictureOf = Callable[[int], Pictures]
+Round = list[int]
+
+
+@dataclass(eq=False)
+class MetricScores:
+    """One metric of one subject.
+
+    Attributes
+    ----------
+    value : float
+        Mean over samples and rounds.
+    per_item : ndarray of shape (n_items,) or None
+        In the order of the subject's rows; NaN where an item has no score, ``None`` for a score
+        of the set.
+    chance : float or None
+        Of guessing, where the definition fixes it.
+    controls : dict of str to float or None
+        What rivals score.
+    test : PermutationResult or None
+        Of the pairing.
+    wrong : float or None
+        Mean over all wrong pairs.
+    within : ndarray of shape (n_items,) or None
+        Identification among pictures of the same category.
+    """
+
+    spec: MetricSpec
+    value: float
+    per_item: Array | None
+    chance: float | None
+    collapsed: bool
+    note: str
+    controls: dict[str, float | None] = field(default_factory=dict)
+    test: PermutationResult | None = None
+    wrong: float | None = None
+    within: Array | None = None
+
+
+@dataclass(eq=False)
+class SubjectScores:
+    """All metrics of one subject's items; ``absent`` says why some could not be computed."""
+
+    rows: list[int]
+    metrics: dict[str, MetricScores]
+    absent: dict[str, str]
+
+
+class Scorer:
+    """Runs metrics over items without holding more than a batch of pictures.
+
+    A metric is given one item per picture at a time, a *round*, so that repetitions of a picture
+    never stand among the rivals it has to be told from.
+
+    Parameters
+    ----------
+    reader : PairReader
+    metrics : mapping of str to torchmetrics.Metric
+        Of the kinds ``picture`` and ``set``; they are reset after use.
+    rivals : sequence of Rival
+    categories : mapping of str to str, optional
+        Of each shown picture.
+    batch_size : int
+        Pairs of pictures at a time; it does not change any number.
+    seed : int
+        Of blocks and permutations.
+    """
+
+    def __init__(
+        self,
+        reader: PairReader,
+        metrics: Mapping[str, Any],
+        rivals: Sequence[Rival],
+        *,
+        categories: Mapping[str, str] | None = None,
+        batch_size: int = 32,
+        n_permutations: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self.reader, self.metrics, self.rivals = reader, dict(metrics), list(rivals)
+        self.categories = categories
+        self.batch_size, self.n_permutations, self.seed = batch_size, n_permutations, seed
+
+    def score(self, rows: Sequence[int], *, label: str = "") -> SubjectScores:
+        """Score the items of one subject.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Positions among the reader's items.
+        label : str
+            Shown beside the progress.
+        """
+        live, absent = dict(self.metrics), dict[str, str]()
+        rounds = self._rounds(rows)
+        outcomes: dict[str, list[tuple[Round, MetricOutcome]]] = defaultdict(list)
+        pairs = {
+            name: IdentifiedPairs(metric.spec)
+            for name, metric in live.items()
+            if is_identification(metric.spec)
+        }
+        for number in range(self.reader.n_samples):
+            for part in rounds:
+                words = f"{label}predictions" + (f" {number}" if number else "")
+                self._run(self._sample(number), part, live, absent, words)
+                for name, metric in list(live.items()):
+                    outcome = metric.compute()
+                    if outcome.value is None:
+                        absent[name] = outcome.note
+                        del live[name]
+                    elif name in pairs:
+                        pairs[name].add(part, metric)
+                    metric.reset()
+                    outcomes[name].append((part, outcome))
+        found = {name: self._mean(rows, outcomes[name]) for name in live}
+        self._add_rivals(found, rounds[0], live, label)
+        self._add_pairings(found, rows, live, pairs, label)
+        return SubjectScores(list(rows), found, absent)
+
+    def _rounds(self, rows: Sequence[int]) -> list[Round]:
+        """Deal the items out into rounds with one item of every picture in each.
+
+        A picture with fewer items than others stands in with its first one again: its rivals
+        are the same in every round, and the score it has already is simply found again.
+        """
+        items: dict[str, Round] = defaultdict(list)
+        for row in rows:
+            items[self.reader.items[row].picture].append(row)
+        most = max(map(len, items.values()))
+        return [
+            [own[number] if number < len(own) else own[0] for own in items.values()]
+            for number in range(most)
+        ]
+
+    def _sample(self, number: int) -> PictureOf:
+        return lambda row: self.reader.sample(row, number)
+
+    def _run(
+        self,
+        picture: PictureOf,
+        part: Round,
+        live: dict[str, Any],
+        absent: dict[str, str],
+        label: str,
+    ) -> None:
+        """Feed one round to every metric; one that cannot take it leaves with its reason."""
+        starts = range(0, len(part), self.batch_size)
+        for start in progress(starts, label=label, total=len(starts)):
+            batch = part[start : start + self.batch_size]
+            predicted = np.stack([picture(row) for row in batch])
+            truth = np.stack([self.reader.shown(self.reader.items[row].picture) for row in batch])
+            labels = [f"{row:09d}" for row in batch]
+            for name, metric in list(live.items()):
+                try:
+                    metric.update(predicted, truth, labels)
+                except (AssetError, InputError) as error:  # pictures are tiny, weights damaged
+                    absent[name] = _reason(error)
+                    del live[name]
+                    metric.reset()
+
+    def _mean(
+        self, rows: Sequence[int], outcomes: Sequence[tuple[Round, MetricOutcome]]
+    ) -> MetricScores:
+        """Average over samples: an item's score, and the value of the whole."""
+        first = outcomes[0][1]
+        place = {row: number for number, row in enumerate(rows)}
+        sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
+        for part, outcome in outcomes:
+            if outcome.scores is None:
+                continue
+            for row, score in zip(sorted(part), outcome.scores, strict=True):
+                if np.isfinite(score):
+                    sums[place[row]] += score
+                    counts[place[row]] += 1
+        per_item = None
+        if first.scores is not None:
+            per_item = np.divide(sums, counts, out=np.full(len(rows), np.nan), where=counts > 0)
+        values = [outcome.value for _, outcome in outcomes if outcome.value is not None]
+        return MetricScores(
+            first.spec,
+            float(np.mean(values)) if per_item is None else float(np.nanmean(per_item)),
+            per_item,
+            first.chance,
+            any(outcome.collapsed for _, outcome in outcomes),
+            "; ".join(dict.fromkeys(o.note for _, o in outcomes if o.note)),
+        )
+
+    def _add_rivals(
+        self, found: dict[str, MetricScores], part: Round, live: dict[str, Any], label: str
+    ) -> None:
+        """Score what stands in for the predictions, one picture per shown picture."""
+        for rival in self.rivals:
+            able, absent = {name: live[name] for name in found}, dict[str, str]()
+            self._run(rival.picture, part, able, absent, f"{label}{rival.name.replace('_', ' ')}")
+            for name in found:
+                found[name].controls[rival.name] = (
+                    able[name].compute().value if name in able else None
+                )
+                live[name].reset()
+
+    def _add_pairings(
+        self,
+        found: dict[str, MetricScores],
+        rows: Sequence[int],
+        live: dict[str, Any],
+        pairs: dict[str, IdentifiedPairs],
+        label: str,
+    ) -> None:
+        """Score wrong pairs, and test the real pairing against permuted ones."""
+        for name, scores in found.items():
+            spec = scores.spec
+            if spec.kind != "picture":
+                continue
+            if name in pairs:
+                pictures = [self.reader.items[row].picture for row in rows]
+                matrix = pairs[name].matrix(rows, pictures)
+                groups = None
+                if self.categories is not None:
+                    scores.within = pairs[name].within(rows, pictures, self.categories)
+            else:
+                size = block_size(
+                    len(rows) * self.reader.n_samples,
+                    self.reader.size,
+                    network=spec.network is not None,
+                )
+                blocks = BlockPairs(self.reader, rows, size=size, seed=self.seed)
+                words = f"{label}wrong pairs, {name}"
+                matrix = blocks.matrix(live[name], batch_size=self.batch_size, label=words)
+                groups = blocks.groups
+            scores.wrong, scores.test = self._test(matrix, groups, spec.higher_is_better)
+
+    def _test(
+        self, matrix: Array, groups: Array | None, higher: bool
+    ) -> tuple[float | None, PermutationResult | None]:
+        wrong = matrix[~np.eye(len(matrix), dtype=bool)]
+        if not np.isfinite(wrong).any():
+            return None, None
+        drawn = exchange_labels(
+            len(matrix), within=groups, n_permutations=self.n_permutations, seed=self.seed
+        )
+        return float(np.nanmean(wrong)), permutation_test(matrix, drawn, higher_is_better=higher)
+
+
+def _reason(error: AssetError | InputError) -> str:
+    return f"{error.found}, {error.expected}" if error.expected else error.found
