@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from phosphene.batches import in_equal_blocks
 from phosphene.component import record_config
 from phosphene.errors import InputError, UsageError
 from phosphene.priors.base import Prior
@@ -22,6 +23,7 @@ from phosphene.types import BrainEmbedding
 __all__ = ["DiffusionPrior"]
 
 TRAINING_STEPS = 1000
+BLOCK = 16  # items of the network at a time
 
 
 class DiffusionPrior(nn.Module, Prior):
@@ -120,23 +122,21 @@ class DiffusionPrior(nn.Module, Prior):
         guidance = self.guidance_scale if guidance_scale is None else guidance_scale
         if steps < 1:
             raise UsageError(f"{steps} steps of the diffusion prior", expected="at least 1")
-        clean = self._denoise(condition, generators, steps, guidance).reshape(main.shape)
-        if embedding.tokens is not None:
-            return replace(embedding, tokens=clean)
-        return replace(embedding, pooled=clean)
-
-    def _denoise(
-        self,
-        condition: Tensor,
-        generators: Sequence[torch.Generator],
-        steps: int,
-        guidance: float,
-    ) -> Tensor:
         # Noise is drawn item by item, and where the generator lives.
         noise = [
             torch.randn(condition.shape[1:], generator=one, device=one.device) for one in generators
         ]
-        current = torch.stack([one.to(condition) for one in noise])
+        clean = in_equal_blocks(
+            lambda current, wanted: self._denoise(current, wanted, steps, guidance),
+            torch.stack([one.to(condition) for one in noise]),
+            condition,
+            size=BLOCK,
+        ).reshape(main.shape)
+        if embedding.tokens is not None:
+            return replace(embedding, tokens=clean)
+        return replace(embedding, pooled=clean)
+
+    def _denoise(self, current: Tensor, condition: Tensor, steps: int, guidance: float) -> Tensor:
         scheduler: Any = type(self.scheduler).from_config(self.scheduler.config)
         scheduler.set_timesteps(steps, device=condition.device)
         for time in scheduler.timesteps:

@@ -46,12 +46,13 @@ class FmriRecipe(Config):
         ema_decay=0.99,
     )
     generator: EngineConfig = EngineConfig(
-        epochs=1,
+        epochs=4,
         batch_size=32,
-        learning_rate=7e-4,
-        warmup_steps=60,
+        learning_rate=6e-4,
+        warmup_steps=100,
         checkpoint_every=200,
-        ema_decay=0.995,
+        ema_decay=0.998,
+        precision="bf16",
     )
 
 
@@ -71,7 +72,8 @@ AUTOENCODER = {
 }  # fmt: skip
 UNET = {
     "sample_size": 16, "in_channels": 4, "out_channels": 4, "layers_per_block": 1,
-    "block_out_channels": [64, 128, 128], "cross_attention_dim": 160, "attention_head_dim": 32,
+    "block_out_channels": [64, 128, 128], "cross_attention_dim": 160,
+    "attention_head_dim": 4,  # diffusers reads it as the number of heads
     "norm_num_groups": 16,
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from phosphene.batches import in_equal_blocks
 from phosphene.component import Component, record_config
 from phosphene.encoders.brain.ridge_rank import reduce_rank
 from phosphene.encoders.brain.ridge_solver import Form, RidgeSolution, solve_ridge
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 ALPHAS = tuple(float(f"{10 ** (step / 2):.3g}") for step in range(-6, 9))
 PARTS = {1: "pooled", 2: "tokens", 3: "lowlevel"}  # by the number of axes of one target
 OPTIONAL = ("inputs", "basis")  # tensors of dual form and of reduced rank
-BATCH = 1024
+BATCH, BLOCK = 1024, 64  # rows read, and multiplied, at a time
 
 
 class RidgeEncoder(Component):
@@ -190,9 +191,14 @@ class RidgeEncoder(Component):
                 expected=f"{len(solution.x_mean)}, as in its training",
                 remedy="apply the preprocessing the encoder was trained with",
             )
-        predicted = solution.y_mean.new_empty(len(rows), len(solution.y_mean))
-        for part in blocks(len(rows), BATCH):
-            predicted[part] = solution.predict(as_tensor(rows[part]))
+        if len(rows) == 0:
+            return self._embedding(solution.y_mean.new_empty(0, len(solution.y_mean)))
+        predicted = torch.cat(
+            [
+                in_equal_blocks(solution.predict, as_tensor(rows[part]), size=BLOCK)
+                for part in blocks(len(rows), BATCH)
+            ]
+        )
         return self._embedding(predicted)
 
     def left_out(self, subject: str) -> BrainEmbedding:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
+from phosphene.batches import in_equal_blocks
 from phosphene.data.pictures import Pictures
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.encoders.stimulus.latents import LatentTarget, load_network
@@ -24,7 +25,7 @@ from phosphene.types import BrainEmbedding
 
 __all__ = ["LatentDiffusion"]
 
-BATCH = 32  # rows of the network at a time; halves of guidance count too
+BLOCK = 8  # items of the network at a time; guidance doubles them
 
 
 class LatentDiffusion(Generator):
@@ -131,20 +132,21 @@ class LatentDiffusion(Generator):
                 expected="an init, or strength 1",
             )
         self.unet.eval()
-        start = None if init is None else self._latents_of(init)
-        parts = []
-        for first in range(0, len(condition), BATCH):
-            rows = slice(first, first + BATCH)
-            parts.append(
-                self._denoise(
-                    condition[rows].main,
-                    None if start is None else start[rows],
-                    strength,
-                    generators[rows],
-                    steps,
-                )
-            )
-        pictures = self.latents.decode(torch.cat(parts))
+        tokens = condition.main.to(self.unet.device, self.unet.dtype)
+        tokens = tokens if tokens.ndim == 3 else tokens[:, None]
+        noise = torch.stack(
+            [torch.randn(self.latents.shape, generator=g, device=g.device) for g in generators]
+        ).to(tokens)
+        start = noise if init is None else self._latents_of(init)
+        skipped = 0 if init is None else steps - round(steps * strength)
+        found = in_equal_blocks(
+            lambda *rows: self._denoise(rows[0], rows[1], rows[2], steps, skipped),
+            tokens,
+            start,
+            noise,
+            size=BLOCK,
+        )
+        pictures = in_equal_blocks(self.latents.decode, found, size=BLOCK)
         return to_uint8(pictures) if output_type == "np" else pictures
 
     def _latents_of(self, init: Tensor) -> Tensor:
@@ -160,29 +162,16 @@ class LatentDiffusion(Generator):
         )
 
     def _denoise(
-        self,
-        tokens: Tensor,
-        start: Tensor | None,
-        strength: float,
-        generators: Sequence[torch.Generator],
-        steps: int,
+        self, tokens: Tensor, start: Tensor, noise: Tensor, steps: int, skipped: int
     ) -> Tensor:
-        device, dtype = self.unet.device, self.unet.dtype
-        tokens = tokens.to(device, dtype)
-        tokens = tokens if tokens.ndim == 3 else tokens[:, None]
-        noise = torch.stack(
-            [torch.randn(self.latents.shape, generator=g, device=g.device) for g in generators]
-        ).to(device, dtype)
-        scheduler: Any = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(steps, device=device)
-        skipped = 0 if start is None else steps - round(steps * strength)
-        if start is not None and skipped == steps:
+        """Denoise from ``start``, leaving out the first steps; from pure noise if none is."""
+        if skipped == steps:
             return start
+        scheduler: Any = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler.set_timesteps(steps, device=tokens.device)
         times = scheduler.timesteps[skipped:]
         scheduler.set_begin_index(skipped)
-        current = noise
-        if start is not None and skipped:
-            current = scheduler.add_noise(start, noise, times[:1])
+        current = scheduler.add_noise(start, noise, times[:1]) if skipped else noise
         for time in times:
             current = scheduler.step(self._predict(current, time, tokens), time, current)[0]
         return current

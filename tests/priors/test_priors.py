@@ -43,10 +43,10 @@ def test_batch_equals_one_at_a_time_in_any_order(name: str) -> None:
     together = prior.sample(given, generators=streams(5)).main
     for row in (3, 0):
         alone = prior.sample(given[row : row + 1], generators=streams(5)[row : row + 1]).main
-        assert torch.allclose(alone[0], together[row], atol=1e-5)
+        assert torch.equal(alone[0], together[row])
     order = torch.tensor([4, 1, 0, 3, 2])
     mixed = prior.sample(given[order], generators=[streams(5)[row] for row in order]).main
-    assert torch.allclose(mixed, together[order], atol=1e-5)
+    assert torch.equal(mixed, together[order])
 
 
 @pytest.mark.parametrize("name", PRIORS.names())
@@ -112,7 +112,8 @@ def test_one_diffusion_step_changes_every_parameter() -> None:
         prior.training_loss(truth * 0.5, truth, noise, 0.0).backward()
         optimizer.step()
     for name, value in prior.named_parameters():
-        if name in before:
+        # A bias of the keys shifts all scores of a query alike: softmax does not see it.
+        if name in before and not name.endswith("to_k.bias"):
             assert not torch.equal(before[name], value), name
 
 

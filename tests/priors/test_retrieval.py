@@ -52,7 +52,7 @@ def test_wrong_shapes_and_too_few_pictures_are_one_message() -> None:
     predicted, truth = pairs(5)
     with pytest.raises(InputError, match="5 pictures for 8 components"):
         RetrievalProjector(8, 8).fit(predicted, truth)
-    with pytest.raises(InputError, match="8 numbers"):
+    with pytest.raises(InputError, match="both with 9 numbers"):
         RetrievalProjector(9, 2).fit(predicted, truth)
     with pytest.raises(InputError, match="components"):
         RetrievalProjector(4, 5)

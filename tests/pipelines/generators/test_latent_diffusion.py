@@ -15,7 +15,7 @@ from phosphene.encoders.stimulus.pixels import PixelTarget
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
 from phosphene.pipelines.training.engine import EngineConfig
-from phosphene.pipelines.training.latent_diffusion import train_latent_diffusion
+from phosphene.pipelines.training.latent_diffusion import Objective, train_latent_diffusion
 from phosphene.types import BrainEmbedding
 
 
@@ -46,8 +46,8 @@ def test_batch_equals_one_at_a_time_in_any_order(
         return pictures
 
     together = render([0, 1, 2, 3, 4])
-    assert torch.allclose(render([3])[0], together[3], atol=1e-4)
-    assert torch.allclose(render([4, 0, 2]), together[[4, 0, 2]], atol=1e-4)
+    assert torch.equal(render([3])[0], together[3])
+    assert torch.equal(render([4, 0, 2]), together[[4, 0, 2]])
 
 
 def test_items_do_not_mix_within_a_batch(
@@ -63,7 +63,7 @@ def test_items_do_not_mix_within_a_batch(
         for values in (tokens, other)
     )
     assert (first[1] != second[1]).any()
-    assert np.abs(first[[0, 2, 3, 4]] - second[[0, 2, 3, 4]]).max() <= 1
+    assert (first[[0, 2, 3, 4]] == second[[0, 2, 3, 4]]).all()
 
 
 def test_strength_0_returns_the_init_and_1_ignores_it(
@@ -157,13 +157,18 @@ def test_training_lowers_the_watched_loss(
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     )  # fmt: skip
     made = LatentDiffusion(unet, tiny_latents, condition=tiny_target.spec.hash)
+    latents, tokens = tiny_latents.encode(tiny_pictures), tiny_target.encode(tiny_pictures)
+    watched = {"latent": latents[-8:], "token": tokens[-8:]}
+    with torch.no_grad():
+        noise = torch.Generator().manual_seed(0)
+        untrained = float(Objective(made)(unet, watched, noise, 1.0)["loss"])
     result = train_latent_diffusion(
         made,
-        tiny_latents.encode(tiny_pictures),
-        tiny_target.encode(tiny_pictures),
-        EngineConfig(epochs=8, batch_size=8, learning_rate=3e-3),
+        latents,
+        tokens,
+        EngineConfig(epochs=24, batch_size=8, learning_rate=3e-3),
         folder=tmp_path,
         held_out=8,
     )
     losses = [row["validation"] for row in result.history]
-    assert min(losses[4:]) < 0.8 * losses[0]
+    assert min(losses) < 0.8 * untrained
