@@ -182,10 +182,22 @@ class EvaluationProtocol(Part):
 
 
 class EvaluationFile(Stored):
-    """Everything ``phosphene evaluate`` found."""
+    """Everything ``phosphene evaluate`` found.
+
+    Attributes
+    ----------
+    name : str
+        What tables call the result.
+    predictions : str
+        Folder of the pictures: as it was given, or below the result's own folder where they
+        were decoded here.
+    n_seen_in_training : int or None
+        Items whose picture trained the model; ``None`` where nobody knows.
+    """
 
     schema_name: ClassVar[str] = "evaluation"
     name: str
+    predictions: str
     suite: str
     config: dict[str, Any]
     model: str | None

@@ -10,13 +10,20 @@ import numpy as np
 from phosphene.pipelines.evaluation.permutation import p_value
 from phosphene.pipelines.evaluation.scoring import MetricScores, SubjectScores
 from phosphene.pipelines.metrics.intervals import bootstrap_interval
-from phosphene.schemas import AbsentMetric, EvaluatedMetric, PermutedPairing, WithinCategory
+from phosphene.schemas import (
+    AbsentMetric,
+    EvaluatedMetric,
+    PermutedPairing,
+    RepetitionScores,
+    WithinCategory,
+)
 
-__all__ = ["INTERVAL_RULE", "assemble_metrics"]
+__all__ = ["INTERVAL_RULE", "assemble_curve", "assemble_metrics", "fewer_name"]
 
 Array = np.ndarray[Any, Any]
 INTERVAL_RULE = "95 % percentile bootstrap over pictures, 4,000 resamples, seed 0"
 TWO_WAY_CHANCE = 0.5
+FEWER = "repetitions_"
 NOTHING_TO_PERMUTE = "nothing to exchange: fewer than two pictures"
 OF_SETS = "a score of whole sets: it does not depend on the pairing"
 
@@ -103,7 +110,9 @@ def _interval(per_item: Array, pictures: Array) -> tuple[float, float] | None:
 
 
 def _controls(scores: Sequence[MetricScores]) -> dict[str, float | None]:
-    names = dict.fromkeys(name for one in scores for name in one.controls)
+    names = dict.fromkeys(
+        name for one in scores for name in one.controls if not name.startswith(FEWER)
+    )
     found: dict[str, float | None] = {}
     for name in names:
         values = [one.controls.get(name) for one in scores]
@@ -141,6 +150,68 @@ def _within(
         chance=TWO_WAY_CHANCE,
         n_items=int(np.isfinite(within).sum()),
         collapsed=any(one.collapsed for one in scores),
+    )
+
+
+def fewer_name(count: int) -> str:
+    """Return what averages over so many repetitions are called among the rivals."""
+    return f"{FEWER}{count}"
+
+
+def assemble_curve(
+    subjects: Mapping[str | None, SubjectScores],
+    pictures: Sequence[str],
+    counts: Sequence[int],
+    metrics: Sequence[EvaluatedMetric],
+    all_of: int | None,
+) -> list[RepetitionScores]:
+    """Return scores by the number of repetitions averaged, from fewest to all.
+
+    Parameters
+    ----------
+    subjects, pictures
+        As for :func:`assemble_metrics`.
+    counts : sequence of int
+        For which there are rivals named by :func:`fewer_name`.
+    metrics : sequence of EvaluatedMetric
+        With all repetitions.
+    all_of : int, optional
+        How many those are, where all items have the same.
+    """
+    labels = np.asarray(pictures)
+    curve = []
+    for count in sorted(counts):
+        values, intervals = {}, {}
+        for metric in metrics:
+            parts = [one.metrics[metric.id] for one in subjects.values()]
+            found = [part.controls.get(fewer_name(count)) for part in parts]
+            known = [value for value in found if value is not None]
+            if len(known) < len(found):
+                continue
+            values[metric.id] = float(np.mean(known))
+            scores = np.full(len(labels), np.nan)
+            for one in subjects.values():
+                own = one.metrics[metric.id].rival_items.get(fewer_name(count))
+                if own is not None:
+                    scores[one.rows] = own
+            if (interval := _interval(scores, labels)) is not None:
+                intervals[metric.id] = interval
+        curve.append(_point(count, len(labels), values, intervals))
+    if curve and all_of is not None:
+        values = {metric.id: metric.value for metric in metrics}
+        intervals = {m.id: m.interval for m in metrics if m.interval is not None}
+        curve.append(_point(all_of, len(labels), values, intervals))
+    return curve
+
+
+def _point(
+    count: int,
+    n_items: int,
+    values: dict[str, float],
+    intervals: dict[str, tuple[float, float]],
+) -> RepetitionScores:
+    return RepetitionScores(
+        n_repetitions=count, n_items=n_items, values=values, intervals=intervals
     )
 
 

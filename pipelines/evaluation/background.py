@@ -13,7 +13,7 @@ from phosphene.pipelines.evaluation.predictions import Item, Predictions
 from phosphene.pipelines.evaluation.reading import PairReader
 from phosphene.pipelines.evaluation.rivals import mean_of_training
 from phosphene.pipelines.evaluation.shown import Shown
-from phosphene.schemas import MetricsFile, Protocol, RepetitionScores, RunFile
+from phosphene.schemas import MetricsFile, Protocol, RunFile
 
 if TYPE_CHECKING:
     from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
@@ -37,8 +37,11 @@ class Background:
         Whose training pictures the rivals may use.
     mean : ndarray of shape (H, W, C), optional
         Mean training picture that the model kept; the dataset's where it kept none.
-    rivals : dict of str to dict of item key to Path
-        Pictures in place of the predictions.
+    rivals : dict of str to dict of str to Path
+        Pictures in place of the predictions, by the name of an item's first file below the
+        folder of predictions.
+    fewer : dict of int to dict of str to Path
+        The same for averages over fewer repetitions.
     reasons : dict of str to str
         Why a control is absent.
     seen : int, optional
@@ -53,10 +56,10 @@ class Background:
     dataset: CanonicalDataset | None = None
     mean: Pictures | None = None
     rivals: dict[str, Mapping[str, Path]] = field(default_factory=dict)
+    fewer: dict[int, Mapping[str, Path]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     audit: dict[str, Any] | None = None
     seen: int | None = None
-    repetition_curve: list[RepetitionScores] = field(default_factory=list)
     noise_ceiling: dict[str, float] = field(default_factory=dict)
 
     def mean_picture(self, reader: PairReader) -> Pictures | None:

@@ -7,12 +7,17 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from phosphene.config import Config
 from phosphene.data.pictures import picture_hash
 from phosphene.errors import UsageError
-from phosphene.pipelines.evaluation.assemble import INTERVAL_RULE, assemble_metrics
+from phosphene.pipelines.evaluation.assemble import (
+    INTERVAL_RULE,
+    assemble_curve,
+    assemble_metrics,
+    fewer_name,
+)
 from phosphene.pipelines.evaluation.background import Background, background_of
 from phosphene.pipelines.evaluation.predictions import (
     Item,
@@ -36,8 +41,10 @@ from phosphene.pipelines.versions import package_versions
 from phosphene.schemas import (
     EvaluatedItem,
     EvaluatedMetric,
+    EvaluationControl,
     EvaluationFile,
     EvaluationProtocol,
+    RepetitionScores,
 )
 from phosphene.storage import check_new_folder, hash_bytes, new_folder
 
@@ -175,7 +182,7 @@ def evaluate_predictions(
     if categories is not None:
         items = [replace(item, category=categories[item.picture]) for item in items]
     reader = PairReader(items, shown.files, size=config.size)
-    rivals = _rivals(reader, background)
+    rivals = _rivals(reader, background, predictions.root)
     metrics, absent = create_suite(
         suite_metrics(config.suite, config.metrics), networks=config.networks, device=config.device
     )
@@ -193,6 +200,9 @@ def evaluate_predictions(
     found, failed = assemble_metrics(
         scores, [item.picture for item in items], [name for name in order if name in metrics]
     )
+    curve = assemble_curve(
+        scores, [item.picture for item in items], list(background.fewer), found, _trials(items)
+    )
     reasons = {one.id: one for one in (*absent, *failed)}
     hashes = {
         name: picture_hash(reader.shown_as_stored(name))
@@ -200,6 +210,7 @@ def evaluate_predictions(
     }
     return EvaluationFile(
         name=config.name or background.name,
+        predictions="predictions" if config.model is not None else str(config.predictions),
         suite="chosen metrics" if config.metrics else config.suite,
         config=config.model_dump(mode="json", exclude={"output"}),
         model=background.model,
@@ -208,10 +219,10 @@ def evaluate_predictions(
         items=[_item(item, hashes, predictions.root) for item in items],
         metrics=found,
         absent=[reasons[name] for name in order if name in reasons],
-        controls=_controls(rivals, found, background, categories is not None),
+        controls=_controls(rivals, found, background, curve, categories is not None),
         audit=background.audit,
         n_seen_in_training=background.count_seen(items, hashes),
-        repetition_curve=background.repetition_curve,
+        repetition_curve=curve,
         noise_ceiling=background.noise_ceiling,
         seeds={"seed": config.seed, "bootstrap": 0},
         interval_rule=INTERVAL_RULE,
@@ -220,12 +231,13 @@ def evaluate_predictions(
     )
 
 
-def _rivals(reader: PairReader, background: Background) -> list[Rival]:
+def _rivals(reader: PairReader, background: Background, root: Path) -> list[Rival]:
     rivals = [grey_rival(reader)]
     if (mean := background.mean_picture(reader)) is not None:
         rivals.append(constant_rival("mean_picture", mean, reader))
-    rivals += [file_rival(name, files, reader) for name, files in background.rivals.items()]
-    return rivals
+    files = dict(background.rivals)
+    files |= {fewer_name(count): own for count, own in background.fewer.items()}
+    return rivals + [file_rival(name, own, reader, root) for name, own in files.items()]
 
 
 def _by_subject(scorer: Scorer, items: Sequence[Item]) -> dict[str | None, SubjectScores]:
@@ -237,6 +249,12 @@ def _by_subject(scorer: Scorer, items: Sequence[Item]) -> dict[str | None, Subje
         label: scorer.score(own, label=f"subject {label}: " if several else "")
         for label, own in rows.items()
     }
+
+
+def _trials(items: Sequence[Item]) -> int | None:
+    """Return how many trials went into each item, where it is the same for all."""
+    counts = {len(item.source_trials) for item in items}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def _item(item: Item, hashes: Mapping[str, str], root: Path) -> EvaluatedItem:
@@ -284,14 +302,15 @@ def _controls(
     rivals: Sequence[Rival],
     metrics: Sequence[EvaluatedMetric],
     background: Background,
+    curve: Sequence[RepetitionScores],
     categories: bool,
-) -> list[Any]:
+) -> list[EvaluationControl]:
     present = [rival.name for rival in rivals]
     if any(metric.permuted.mean is not None for metric in metrics):
         present.append("permuted")
     if any(metric.within_category is not None for metric in metrics):
         present.append("within_category")
-    if background.repetition_curve:
+    if curve:
         present.append("repetition_curve")
     if background.noise_ceiling:
         present.append("noise_ceiling")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,17 +171,22 @@ def _subject_of(rows: pd.DataFrame) -> str | None:
 
 
 def _unique_keys(items: Sequence[Item]) -> tuple[Item, ...]:
-    """Name items of the same picture by their trials (or by a count) as well."""
-    counts: dict[str, int] = defaultdict(int)
-    for item in items:
-        counts[item.key] += 1
-    seen: dict[str, int] = defaultdict(int)
+    """Name items by their picture; also by subject, trials or a count where that is not enough."""
+    if len({item.subject for item in items}) > 1:
+        items = [replace(item, key=f"sub-{item.subject} {item.key}") for item in items]
+    counts = Counter(item.key for item in items)
+    items = [
+        replace(item, key=f"{item.key} {' '.join(item.source_trials)}".strip())
+        if counts[item.key] > 1
+        else item
+        for item in items
+    ]
+    counts, seen = Counter(item.key for item in items), Counter[str]()
     named = []
     for item in items:
         if counts[item.key] > 1:
-            seen[item.picture] += 1
-            trials = " ".join(item.source_trials) or f"item-{seen[item.picture]}"
-            item = replace(item, key=f"{item.picture} {trials}")
+            seen[item.key] += 1
+            item = replace(item, key=f"{item.key} ({seen[item.key]})")
         named.append(item)
     return tuple(sorted(named, key=lambda item: item.key))
 

@@ -49,7 +49,7 @@ class Rival:
     Attributes
     ----------
     name : str
-        Key of :data:`MEANINGS`.
+        Key of :data:`MEANINGS`, or of what else is scored in the same way.
     picture : callable
         Returns the picture of an item, uint8 (H, W, 3), by the item's row.
     """
@@ -70,9 +70,14 @@ def constant_rival(name: str, picture: Pictures, reader: PairReader) -> Rival:
     return Rival(name, lambda row: fitted)
 
 
-def file_rival(name: str, files: Mapping[str, Path], reader: PairReader) -> Rival:
-    """Return a picture file for each item, by the item's key."""
-    return Rival(name, lambda row: reader.fit(read_picture(files[reader.items[row].key])))
+def file_rival(name: str, files: Mapping[str, Path], reader: PairReader, root: Path) -> Rival:
+    """Return a picture file for each item, by the name of its first file below ``root``."""
+
+    def picture(row: int) -> Pictures:
+        own = reader.items[row].files[0].relative_to(root).as_posix()
+        return reader.fit(read_picture(files[own]))
+
+    return Rival(name, picture)
 
 
 def mean_of_training(dataset: CanonicalDataset, reader: PairReader) -> Pictures | None:

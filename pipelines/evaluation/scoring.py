@@ -45,6 +45,8 @@ class MetricScores:
         Of guessing, where the definition fixes it.
     controls : dict of str to float or None
         What rivals score.
+    rival_items : dict of str to ndarray of shape (n_items,)
+        The same for each item; NaN for further items of a picture.
     test : PermutationResult or None
         Of the pairing.
     wrong : float or None
@@ -60,6 +62,7 @@ class MetricScores:
     collapsed: bool
     note: str
     controls: dict[str, float | None] = field(default_factory=dict)
+    rival_items: dict[str, Array] = field(default_factory=dict)
     test: PermutationResult | None = None
     wrong: float | None = None
     within: Array | None = None
@@ -141,7 +144,7 @@ class Scorer:
                     metric.reset()
                     outcomes[name].append((part, outcome))
         found = {name: self._mean(rows, outcomes[name]) for name in live}
-        self._add_rivals(found, rounds[0], live, label)
+        self._add_rivals(found, rows, rounds[0], live, label)
         self._add_pairings(found, rows, live, pairs, label)
         return SubjectScores(list(rows), found, absent)
 
@@ -214,16 +217,25 @@ class Scorer:
         )
 
     def _add_rivals(
-        self, found: dict[str, MetricScores], part: Round, live: dict[str, Any], label: str
+        self,
+        found: dict[str, MetricScores],
+        rows: Sequence[int],
+        part: Round,
+        live: dict[str, Any],
+        label: str,
     ) -> None:
         """Score what stands in for the predictions, one picture per shown picture."""
+        place = {row: number for number, row in enumerate(rows)}
         for rival in self.rivals:
             able, absent = {name: live[name] for name in found}, dict[str, str]()
             self._run(rival.picture, part, able, absent, f"{label}{rival.name.replace('_', ' ')}")
-            for name in found:
-                found[name].controls[rival.name] = (
-                    able[name].compute().value if name in able else None
-                )
+            for name, scores in found.items():
+                outcome = able[name].compute() if name in able else None
+                scores.controls[rival.name] = None if outcome is None else outcome.value
+                if outcome is not None and outcome.scores is not None:
+                    per_item = np.full(len(rows), np.nan)
+                    per_item[[place[row] for row in sorted(part)]] = outcome.scores
+                    scores.rival_items[rival.name] = per_item
                 live[name].reset()
 
     def _add_pairings(

@@ -1,0 +1,283 @@
+"""Decode the test trials of a dataset with a model, and everything that stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.pictures import write_picture
+from phosphene.errors import InputError
+from phosphene.pipelines.evaluation.background import Background
+from phosphene.pipelines.evaluation.brain_controls import (
+    fewer_repetitions,
+    nearest_training,
+    noise_brain,
+    other_brains,
+    repetition_counts,
+    true_embedding,
+)
+from phosphene.pipelines.evaluation.ceilings import noise_ceiling, signal_to_noise
+from phosphene.pipelines.evaluation.predictions import Predictions, read_predictions
+from phosphene.pipelines.evaluation.shown import Shown, read_shown
+from phosphene.pipelines.output import picture_name
+from phosphene.pipelines.reconstructor import Reconstructor, items_of, picture_seeds
+from phosphene.progress import progress
+from phosphene.storage import atomic_path
+from phosphene.trials import UNKNOWN
+from phosphene.types import BrainEmbedding, Recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
+
+__all__ = ["decode_dataset"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(eq=False)
+class Decoded:
+    """One subject's items while they are decoded.
+
+    Attributes
+    ----------
+    recording : Recording
+        All trials of the split.
+    items : Recording
+        One row per item.
+    table : DataFrame
+    seeds : ndarray of shape (n_items, n_samples)
+    first : int
+        Number of the subject's first item among those of all subjects.
+    """
+
+    model: Reconstructor
+    dataset: CanonicalDataset
+    config: EvaluateConfig
+    recording: Recording
+    items: Recording
+    table: pd.DataFrame
+    seeds: Array
+    first: int
+    folder: Path
+    embedding: BrainEmbedding = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.embedding = self.model.embed(self.items)
+
+    @property
+    def pictures(self) -> list[str]:
+        """Identifier of what each item is of."""
+        return [str(name) for name in self.table["stimulus_id"]]
+
+    def name(self, row: int, sample: int = 0) -> str:
+        """Return an item's file name below the folder of predictions."""
+        return picture_name(self.items.subject, self.first + row, sample)
+
+    def render(self, embedding: BrainEmbedding, seeds: Array, folder: str, label: str) -> None:
+        """Render and write pictures batch by batch; no more than a batch is held."""
+        size = self.config.batch_size
+        batches = self.model.render(
+            embedding, seeds, batch_size=size, num_inference_steps=self.config.steps
+        )
+        words = f"subject {self.items.subject}: {label}"
+        for start, rendered in progress(batches, label=words, total=-(-len(embedding) // size)):
+            for offset, samples in enumerate(rendered):
+                for sample, pixels in enumerate(samples):
+                    path = self.folder / folder / self.name(start + offset, sample)
+                    write_picture(path, pixels)
+
+    def rendered_control(self, name: str, embedding: BrainEmbedding) -> dict[str, Path]:
+        """Render one picture per item of another embedding, from the items' own seeds."""
+        folder = f"controls/{name}"
+        self.render(embedding, self.seeds[:, :1], folder, name.replace("_", " "))
+        rows = range(len(self.items))
+        return {self.name(row): self.folder / folder / self.name(row) for row in rows}
+
+
+def decode_dataset(config: EvaluateConfig, building: Path) -> tuple[Predictions, Shown, Background]:
+    """Reconstruct every item of a split, and render the controls that need the model.
+
+    Parameters
+    ----------
+    config : EvaluateConfig
+        With ``model`` and ``dataset``.
+    building : Path
+        Where ``predictions/`` and ``controls/`` are written.
+
+    Raises
+    ------
+    InputError
+        If model and dataset have no subject in common, or pictures are not known.
+    """
+    dataset = CanonicalDataset.open(str(config.dataset))
+    model = Reconstructor.from_pretrained(str(config.model), device=config.device)
+    subjects = _subjects(config.subjects, model, dataset)
+    shown = read_shown(str(config.dataset), split=config.split, subjects=subjects)
+    background = _background(config, model, dataset)
+    rivals: dict[str | int, dict[str, Path]] = {}
+    tables: list[pd.DataFrame] = []
+    for subject in subjects:
+        decoded = _decode(config, model, dataset, subject, building, first=sum(map(len, tables)))
+        decoded.render(decoded.embedding, decoded.seeds, "predictions", "predictions")
+        for name, files in _controls(decoded, background.reasons).items():
+            rivals.setdefault(name, {}).update(files)
+        tables.append(_rows(decoded))
+    _write_table(building / "predictions" / "trials.tsv", tables)
+    n_items = sum(table["item"].nunique() for table in tables)
+    for name, files in rivals.items():
+        if len(files) < n_items:  # a control that one subject lacks is absent for all
+            continue
+        if isinstance(name, int):
+            background.fewer[name] = files
+        else:
+            background.rivals[name] = files
+    background.noise_ceiling = _noise_ceilings(dataset, subjects, config)
+    if not background.noise_ceiling:
+        background.reasons["noise_ceiling"] = "fewer than two pictures were shown repeatedly"
+    return read_predictions(building / "predictions"), shown, background
+
+
+def _subjects(wanted: Sequence[str], model: Reconstructor, dataset: CanonicalDataset) -> list[str]:
+    both = sorted(set(model.subjects) & set(dataset.file.subjects))
+    for subject in wanted:
+        dataset.check_subject(subject)
+        model.parts.preprocessor.space(subject)
+    if not both:
+        raise InputError(
+            f"the model knows the subjects {', '.join(model.subjects)}, the dataset "
+            f"{', '.join(sorted(dataset.file.subjects))}",
+            expected="at least one subject in both",
+            remedy="train a model on this dataset, or name the right one",
+        )
+    return list(dict.fromkeys(wanted)) or both
+
+
+def _background(
+    config: EvaluateConfig, model: Reconstructor, dataset: CanonicalDataset
+) -> Background:
+    from phosphene.pipelines.generators.base import to_uint8
+
+    words = "mean of all repetitions" if config.average == "stimulus" else "single trials"
+    kept = model.parts.baselines.get("mean_picture")
+    return Background(
+        name=model.parts.name,
+        averaging=words,
+        model=model.parts.name,
+        model_hash=model.parts.hash,
+        training=model.parts.protocol.model_copy(update={"averaging_test": words}),
+        dataset=dataset,
+        mean=None if kept is None else to_uint8(kept[None])[0],
+    )
+
+
+def _decode(
+    config: EvaluateConfig,
+    model: Reconstructor,
+    dataset: CanonicalDataset,
+    subject: str,
+    building: Path,
+    *,
+    first: int,
+) -> Decoded:
+    splits = None if config.split == "all" else [config.split]
+    recording = dataset.recording(subject, splits=splits)
+    unknown = int((recording.trials["stimulus_id"] == UNKNOWN).sum())
+    if unknown:
+        raise InputError(
+            f"nobody says what was shown in {unknown} of {len(recording)} trials of {subject}",
+            expected="a stimulus_id for every trial that is evaluated",
+            remedy="complete the trials table and prepare the dataset again",
+        )
+    items, table = items_of(recording, config.average)
+    seeds = picture_seeds(
+        items, table, average=config.average, seed=config.seed, samples=config.samples
+    )
+    return Decoded(model, dataset, config, recording, items, table, seeds, first, building)
+
+
+def _controls(decoded: Decoded, reasons: dict[str, str]) -> dict[str | int, dict[str, Path]]:
+    """Render what stands beside the predictions; what cannot be made leaves its reason.
+
+    Averages over fewer repetitions are named by how many.
+    """
+    model, found = decoded.model, dict[str | int, dict[str, Path]]()
+    embedding, config = decoded.embedding, decoded.config
+    if len(set(decoded.pictures)) > 1:
+        order = other_brains(decoded.pictures, seed=config.seed)
+        found["shuffled_brain"] = decoded.rendered_control("shuffled_brain", embedding[order])
+    else:
+        reasons["shuffled_brain"] = "one picture: there is no other brain to take"
+    noise = model.embed(noise_brain(decoded.items, seed=config.seed))
+    found["noise_brain"] = decoded.rendered_control("noise_brain", noise)
+    shown = decoded.dataset.pictures(decoded.pictures)
+    truth = true_embedding(model, shown)
+    found["truth_through_generator"] = decoded.rendered_control("truth_through_generator", truth)
+    nearest = nearest_training(model, decoded.dataset, embedding)
+    if nearest is None:
+        reasons["nearest_training"] = "the dataset holds none of the model's training pictures"
+    else:
+        found["nearest_training"] = {decoded.name(row): path for row, path in enumerate(nearest)}
+    counts = repetition_counts(decoded.recording) if config.average == "stimulus" else []
+    if not counts:
+        reasons["repetition_curve"] = "no picture's repetitions were averaged"
+    for count in counts:
+        fewer = fewer_repetitions(decoded.recording, decoded.pictures, count, seed=config.seed)
+        found[count] = decoded.rendered_control(f"repetitions_{count}", model.embed(fewer))
+    return found
+
+
+def _rows(decoded: Decoded) -> pd.DataFrame:
+    """Return one row per picture file, as the table of an output folder has them."""
+    import pandas as pd
+
+    rows = []
+    for row, trial in enumerate(decoded.table.to_dict("records")):
+        for sample in range(decoded.seeds.shape[1]):
+            rows.append(
+                {
+                    "item": decoded.first + row,
+                    "sample": sample,
+                    "stimulus_id": trial["stimulus_id"],
+                    "file": decoded.name(row, sample),
+                    "source_trials": trial["source_trials"],
+                    "seed": int(decoded.seeds[row, sample]),
+                    "truth": UNKNOWN,
+                    "session": trial["session"],
+                    "run": trial["run"],
+                    "trial": trial["trial"],
+                    "repetition": trial["repetition"],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _write_table(path: Path, tables: Sequence[pd.DataFrame]) -> None:
+    import pandas as pd
+
+    with atomic_path(path) as temporary:
+        pd.concat(tables).to_csv(temporary, sep="\t", index=False, na_rep=UNKNOWN)
+
+
+def _noise_ceilings(
+    dataset: CanonicalDataset, subjects: Sequence[str], config: EvaluateConfig
+) -> dict[str, float]:
+    """Return the share of variance that is signal in the items decoded, median over voxels."""
+    found: dict[str, float] = {}
+    for subject in subjects:
+        recording = dataset.recording(
+            subject, splits=None if config.split == "all" else [config.split]
+        )
+        counts = recording.trials["stimulus_id"].value_counts()
+        if (counts > 1).sum() < 2:
+            continue
+        trials = int(counts.median()) if config.average == "stimulus" else 1
+        share = noise_ceiling(signal_to_noise(recording), trials)
+        found[f"sub-{subject}: signal in the recording, {trials} trials"] = float(np.median(share))
+    return found
