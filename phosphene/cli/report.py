@@ -1,4 +1,4 @@
-"""``phosphene report``: build the page of a saved output again."""
+"""``phosphene report``: build the page of a saved output again, a figure and a table of it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,45 @@ __all__ = ["report"]
 
 @guarded
 def report(
-    output: Annotated[str, typer.Argument(help="Finished output folder of `reconstruct`.")],
+    output: Annotated[
+        str, typer.Argument(help="Finished output folder of `reconstruct` or `evaluate`.")
+    ],
     no_stimuli: Annotated[
-        bool, typer.Option("--no-stimuli", help="Keep shown pictures out of the page.")
+        bool,
+        typer.Option("--no-stimuli", help="Keep shown pictures and their names out."),
     ] = False,
+    figure: Annotated[
+        str | None,
+        typer.Option(help="Also write shown above decoded, by rank: FIGURE.pdf, .png or .svg."),
+    ] = None,
+    markdown: Annotated[
+        str | None, typer.Option(help="Also write the numbers as a Markdown table.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Where the model lies, for the brain map. [where the run found it]"),
+    ] = None,
 ) -> None:
     """Write OUTPUT/report.html again from what is saved there."""
     from pathlib import Path
 
-    from phosphene.pipelines.reconstruction import Reconstruction
+    from phosphene.pipelines.report import (
+        check_figure_path,
+        markdown_table,
+        read_content,
+        render_content,
+        write_figure,
+    )
     from phosphene.storage import write_text
 
+    if figure is not None:
+        check_figure_path(figure)
+    content = read_content(output, stimuli=not no_stimuli, model=model)
     page = Path(output) / "report.html"
-    write_text(page, Reconstruction.load(output).to_html(stimuli=not no_stimuli))
+    write_text(page, render_content(content))
+    if figure is not None:
+        typer.echo(f"figure: {write_figure(figure, content)}")
+    if markdown is not None:
+        write_text(markdown, markdown_table(content))
+        typer.echo(f"table: {markdown}")
     typer.echo(f"report: {page}")

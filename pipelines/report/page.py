@@ -1,141 +1,196 @@
-"""What was shown beside what was decoded, the numbers, and how they came about."""
+"""The page: what was shown beside what was decoded, the numbers, and how they came about."""
 
 from __future__ import annotations
 
 import base64
-import io
+import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import phosphene
-from phosphene.data.pictures import Pictures
 from phosphene.names import require
-from phosphene.schemas import MetricsFile, RunFile
-from phosphene.trials import UNKNOWN
+from phosphene.pipelines.report.cards import Gallery, build_gallery
+from phosphene.pipelines.report.content import (
+    WRONG_PAIRING,
+    Content,
+    Retrieved,
+    control_words,
+    metric_words,
+)
+from phosphene.pipelines.report.panels import curve_plot, panel
 
 if TYPE_CHECKING:
     from phosphene.pipelines.reconstruction import Reconstruction
 
-__all__ = ["render_report"]
-
-MAX_ITEMS = 120
-METRIC_WORDS = {
-    "pixcorr/strict-v1": "Pixel correlation",
-    "ssim/uniform7-v1": "Structural similarity (SSIM)",
-    "mse/unit-range-v1": "Mean squared error",
-    "two-way-pixels/strict-v1": "Two-way identification (pixels)",
-}
+__all__ = ["ranking_rule", "render_content", "render_report"]
 
 
-def render_report(result: Reconstruction, *, stimuli: bool = True) -> str:
-    """Return the page as text.
+def render_report(
+    result: Reconstruction,
+    *,
+    stimuli: bool = True,
+    retrieved: Sequence[Retrieved] = (),
+    model: str | None = None,
+) -> str:
+    """Return the page of a run as text.
 
     Parameters
     ----------
     result : Reconstruction
     stimuli : bool
-        False keeps the pictures that were shown out of the page.
+        False keeps the pictures that were shown, and their names, out of the page.
+    retrieved : sequence of Retrieved
+        What a search found for some of the items.
+    model : str, optional
+        Where the model lies, for the map of voxels; by default where the run found it.
     """
+    from phosphene.pipelines.report.from_reconstruction import content_of_reconstruction
+
+    return render_content(
+        content_of_reconstruction(result, stimuli=stimuli, retrieved=retrieved, model=model)
+    )
+
+
+def render_content(content: Content) -> str:
+    """Return the page as text."""
     jinja2 = require("jinja2", "report")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    source = files("phosphene.pipelines.report").joinpath("page.html.j2").read_text("utf-8")
-    run = result.provenance
-    page: str = environment.from_string(source).render(
-        run=run,
+    folder = files("phosphene.pipelines.report")
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    markup = require("markupsafe", "report").Markup
+    own = {
+        name: folder.joinpath(f"{name}.html.j2").read_text("utf-8") for name in ("style", "script")
+    }
+    gallery = build_gallery(content)
+    page: str = environment.get_template("page.html.j2").render(
+        content=content,
+        gallery=gallery,
         version=phosphene.__version__,
-        items=_items(result, stimuli=stimuli and result.truth is not None),
-        has_truth=stimuli and result.truth is not None,
-        n_items=len(result),
-        max_items=MAX_ITEMS,
-        metrics=[] if result.metrics is None else _metric_rows(result.metrics),
-        interval_rule="" if result.metrics is None else result.metrics.interval_rule,
-        n_seen=0 if result.metrics is None else result.metrics.n_seen_in_training,
-        protocol=_protocol_rows(run),
-        provenance=_provenance_rows(run),
+        headline=_headline(content),
+        panels=[panel(measure) for measure in content.measures],
+        controls_said=_controls_said(content),
+        curves=[curve_plot(curve) for curve in content.curves],
+        rule=ranking_rule(content),
+        orders=_orders(content),
+        pictures_said=_pictures_said(content, gallery),
+        parts=_parts(content, gallery),
+        **{name: markup(text) for name, text in own.items()},
+        **{f"{name}_hash": _content_hash(text) for name, text in own.items()},
     )
-    return page
+    return page.lstrip()
 
 
-def _items(result: Reconstruction, *, stimuli: bool) -> list[dict[str, Any]]:
-    scores: dict[str, list[float | None]] = (
-        {} if result.metrics is None else result.metrics.per_item
+def _content_hash(text: str) -> str:
+    """Return what a content security policy allows this very text by."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")
+
+
+def _headline(content: Content) -> str:
+    """Return the first identification score as a sentence."""
+    for measure in content.measures:
+        if not measure.identifies or measure.value is None:
+            continue
+        chance, known = measure.controls.get(WRONG_PAIRING), []
+        if measure.interval is not None:
+            low, high = (round(100 * bound) for bound in measure.interval)
+            known.append(f"95 % interval {low} to {high}")
+        if chance is not None:
+            known.append(f"chance {100 * chance:.0f}")
+        inside = f" ({'; '.join(known)})" if known else ""
+        return (
+            f"The picture that was shown is told from another one in {100 * measure.value:.0f} % "
+            f"of comparisons{inside}."
+        )
+    return ""
+
+
+def _controls_said(content: Content) -> str:
+    """Return the names of all controls of all metrics, in order of appearance."""
+    names = [
+        name for measure in content.measures for name, value in measure.controls.items()
+        if value is not None
+    ]  # fmt: skip
+    words = [control_words(name) for name in dict.fromkeys(names)]
+    return ", ".join(word[0].lower() + word[1:] for word in words)
+
+
+def ranking_rule(content: Content) -> str:
+    """Return the rule by which best, median and worst were found."""
+    ranking = content.ranking
+    if ranking is None:
+        return ""
+    n = len(ranking.order)
+    ties = f"{_lower(metric_words(ranking.ties))}, then by " if ranking.ties else ""
+    return (
+        f"Ranked by {_lower(metric_words(ranking.metric))} [{ranking.metric}]; ties go by {ties}"
+        f"the order of the items. Best is rank 1, median rank {(n - 1) // 2 + 1}, worst rank {n}: "
+        "a rule, not a choice."
     )
-    correlation = scores.get("pixcorr/strict-v1")
-    rows = []
-    for item, trial in enumerate(result.trials.head(MAX_ITEMS).to_dict("records")):
-        name = str(trial["stimulus_id"])
-        rows.append(
-            {
-                "label": f"item {item}" if name == UNKNOWN else name,
-                "truth": _picture(result.truth[item])
-                if stimuli and result.truth is not None
-                else "",
-                "samples": [_picture(pixels) for pixels in result.images[item]],
-                "score": f"r {correlation[item]:.2f}" if correlation else "",
-            }
-        )
-    return rows
 
 
-def _picture(pixels: Pictures) -> str:
-    """Return a picture as a data address, so that the page needs no other file."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def _lower(words: str) -> str:
+    return words if words[:2].isupper() else words[0].lower() + words[1:]
 
 
-def _metric_rows(metrics: MetricsFile) -> list[dict[str, str]]:
-    rows = []
-    for metric in metrics.metrics:
-        interval = metric.interval
-        rows.append(
-            {
-                "name": METRIC_WORDS.get(metric.id, metric.id),
-                "id": metric.id,
-                "direction": "higher is better" if metric.higher_is_better else "lower is better",
-                "value": _number(metric.value),
-                "interval": "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}",
-                "chance": _number(metric.chance),
-                "mean_picture": _number(metric.baselines.get("mean_picture")),
-                "grey_picture": _number(metric.baselines.get("grey_picture")),
-                "note": metric.note,
-            }
-        )
-    return rows
+def _orders(content: Content) -> list[tuple[str, str]]:
+    """Return what the grid can be sorted by, as the script reads it."""
+    found = [("item up", "as recorded")]
+    if content.ranking is not None:
+        found = [("rank up", "best first"), ("rank down", "worst first"), *found]
+    higher = {measure.id: measure.higher_is_better for measure in content.measures}
+    for place, metric in enumerate(content.scores):
+        direction = "down" if higher.get(metric, True) else "up"
+        found.append((f"s{place} {direction}", f"{metric_words(metric)}, best first"))
+    return found
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _pictures_said(content: Content, gallery: Gallery) -> str:
+    """Say what the grid shows, how many of how many, and what was done to the pictures."""
+    n, shown = len(content), len(gallery.cards)
+    if not shown:
+        return "No pictures are to be had."
+    said = []
+    if content.truth is not None:
+        said.append("In each group the shown picture stands first, what was decoded after it.")
+    elif not content.stimuli:
+        said.append("What was decoded; the pictures that were shown are not part of this page.")
+    if content.ranking is not None:
+        what = "From best to worst"
+        if content.ranked_by is not None and content.ranked_by.identifies:
+            what += "; per cent are comparisons won"
+        said.append(f"{what}.")
+    if shown < n:
+        how = "spread evenly over the ranks" if content.ranking else "the first as recorded"
+        said.append(f"{shown:,} of {n:,} items, {how}.")
+    samples = max((len(content.images[card.item]) for card in gallery.cards), default=0)
+    frames = max((len(card.frames) for card in gallery.cards), default=0)
+    kept = frames - int(content.truth is not None)
+    if kept < samples:
+        said.append(f"The first {kept} of {samples} samples.")
+    if gallery.note:
+        said.append(f"Pictures are {gallery.note}; the files beside this page are whole.")
+    return " ".join([*said, "A picture opens larger."])
 
 
-def _protocol_rows(run: RunFile) -> list[tuple[str, str]]:
-    protocol = run.protocol
-    trials = ", ".join(f"sub-{s}: {n}" for s, n in protocol.n_train_trials.items())
-    return [
-        ("Training data", f"{protocol.dataset} ({protocol.dataset_hash})"),
-        ("Training trials", trials),
-        ("Different training pictures", str(len(protocol.train_stimulus_ids))),
-        ("Voxels", protocol.mask),
-        (
-            "Normalisation",
-            f"{protocol.normalisation}, fitted on {protocol.normalisation_fitted_on}",
-        ),
-        ("Repetitions in training", protocol.averaging_train),
-        ("Repetitions in this run", protocol.averaging_test),
-        ("Chosen by", protocol.selection_rule),
-        ("Looks at other test items", "yes (transductive)" if protocol.transductive else "no"),
+def _parts(content: Content, gallery: Gallery) -> list[tuple[str, str]]:
+    """Return anchors and words of the sections that this page has."""
+    parts = [
+        ("examples", "Examples", bool(gallery.exemplars)),
+        ("numbers", "Numbers", bool(content.measures)),
+        ("pictures", "Pictures", True),
+        ("repetitions", "Repetitions", bool(content.curves)),
+        ("subjects", "Subjects", content.subjects is not None),
+        ("search", "Search", bool(gallery.searches)),
+        ("brain", "Brain", content.brain is not None or bool(content.brain_missing)),
+        ("overlap", "Overlap", bool(content.audit)),
+        ("training", "Training", bool(content.protocol)),
+        ("provenance", "Provenance", True),
     ]
-
-
-def _provenance_rows(run: RunFile) -> list[tuple[str, str]]:
-    settings = ", ".join(f"{key} {value}" for key, value in run.config.items() if value is not None)
-    versions = ", ".join(f"{name} {number}" for name, number in run.versions.items())
-    return [
-        ("Model", f"{run.model} ({run.model_hash})"),
-        ("Input", run.input_hash),
-        ("Settings", settings),
-        ("Started", run.started),
-        ("Versions", versions),
-    ]
+    return [(anchor, words) for anchor, words, there in parts if there]
