@@ -13,6 +13,7 @@ from torch import Tensor
 from phosphene.data.pictures import Pictures
 from phosphene.errors import InputError
 from phosphene.names import require
+from phosphene.pipelines.metrics.resizing import match_size
 from phosphene.pipelines.metrics.specs import MetricOutcome, MetricSpec, load_attribute
 
 if TYPE_CHECKING:
@@ -148,6 +149,9 @@ class PairMetric(ItemMetric):
         ``"module:function"`` that takes two uint8 arrays (n, H, W, 3) and returns (n,) scores.
     arguments : dict, optional
         Keyword arguments of that function.
+    match_size : bool
+        Whether reconstructions are first brought to the size of their truths; a measure with a
+        size of its own does without.
     """
 
     def __init__(
@@ -155,10 +159,12 @@ class PairMetric(ItemMetric):
         spec: MetricSpec,
         measure: str,
         arguments: dict[str, Any] | None = None,
+        match_size: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(spec, **kwargs)
         self.measure = partial(load_attribute(measure), **(arguments or {}))
+        self.match_size = match_size
         self.keep("scores")
 
     def update(
@@ -172,6 +178,8 @@ class PairMetric(ItemMetric):
     ) -> None:
         """Score a batch of pairs, uint8 (n, H, W, 3); what else there is changes nothing."""
         check_picture_batch(reconstructed, truth)
+        if self.match_size and len(truth):
+            reconstructed, truth = match_size(reconstructed, truth)
         scores = self.measure(reconstructed, truth) if len(truth) else np.zeros(0)
         self.add(items, scores=np.asarray(scores, dtype=np.float64))
 

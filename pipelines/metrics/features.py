@@ -7,7 +7,6 @@ reconstructions so, with other networks; numbers of different networks stand on 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,9 +14,13 @@ import numpy as np
 from phosphene.data.pictures import Pictures, picture_hash
 from phosphene.encoders.stimulus import STIMULUS_ENCODERS
 from phosphene.errors import InputError, UsageError
-from phosphene.pipelines.metrics.identification import IdentificationResult, two_way_identification
+from phosphene.pipelines.metrics.identification import (
+    IdentificationResult,
+    allowed_pairs,
+    identify,
+    two_way_identification,
+)
 from phosphene.pipelines.metrics.pictures import pixel_correlation
-from phosphene.pipelines.metrics.retrieval import brain_to_image_retrieval
 
 if TYPE_CHECKING:
     import torch
@@ -146,23 +149,17 @@ def identify_among(
     IdentificationResult
         NaN for items with fewer than ``ways - 1`` others. Of t tied for the best, each wins 1/t.
     """
-    result = two_way_identification(predicted, truth, groups=groups, pictures=pictures)
-    if ways == 2:
-        return result
-    if not 2 < ways <= len(truth):
+    if not 2 <= ways <= len(truth):
         raise UsageError(f"`ways` is {ways}", expected=f"2 to {len(truth)}, the number of items")
-    ranked = brain_to_image_retrieval(
-        _centred(predicted), _centred(truth), groups=groups, pictures=pictures
+    if ways == 2:
+        return two_way_identification(predicted, truth, groups=groups, pictures=pictures)
+    from phosphene.pipelines.metrics.correlations import correlate
+
+    found = correlate(*(rows.reshape(len(rows), -1) for rows in (truth, predicted)))
+    allowed = allowed_pairs(len(truth), groups=groups, pictures=pictures, once=True)
+    return identify(
+        found.matrix, allowed, copies=found.copies, tolerance=found.tolerance, ways=ways
     )
-    largest = int(ranked.rivals.max()) + 1
-    scores = ranked.top_1_among(ways) if ways <= largest else np.full(len(truth), np.nan)
-    return replace(result, scores=scores, chance=1 / ways)
-
-
-def _centred(features: Array) -> Array:
-    """Subtract each row's mean: the cosine of centred rows is Pearson's r."""
-    rows = np.asarray(features, dtype=np.float64).reshape(len(features), -1)
-    return np.asarray(rows - rows.mean(axis=1, keepdims=True))
 
 
 def _pair_features(

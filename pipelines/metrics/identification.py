@@ -1,19 +1,26 @@
-"""Which of two pictures was seen? Identification by similarity, ties counting one half."""
+"""Which of several pictures was seen? Identification by similarity, ties counting one half."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from phosphene.errors import InputError
+from phosphene.pipelines.metrics.retrieval import RetrievalResult
 
-__all__ = ["IdentificationResult", "two_way_identification"]
+__all__ = [
+    "IdentificationResult",
+    "allowed_pairs",
+    "identify",
+    "two_way_identification",
+]
 
 Array = np.ndarray[Any, Any]
-SAME = 1 - 1e-6  # correlation of two predictions that are one
+Ties = Literal["half", "lose"]
+Candidates = Literal["truths", "reconstructions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +35,7 @@ class IdentificationResult:
         True when more than half of all comparisons were ties or between items of (nearly) the
         same prediction: nothing is told apart there, and the score says nothing.
     chance : float
-        One half.
+        One half, or one over the number of candidates.
     """
 
     scores: Array
@@ -57,43 +64,112 @@ def two_way_identification(
     Parameters
     ----------
     predicted, truth : ndarray of shape (n, ...)
-        Features or pictures; the trailing axes are flattened.
+        Features or pictures; the trailing axes are flattened. float32 (and float16) is compared
+        in float32, a block of columns at a time, so that 1,000 x 184,512 features need no copy;
+        everything else in float64.
     groups : ndarray of shape (n,), optional
         Compare only within the same group (category), which is what tells decoding of a
         picture from decoding of its category.
     pictures : sequence of length n, optional
         Which picture each item is of; items of one picture are not compared with each other.
     """
+    from phosphene.pipelines.metrics.correlations import correlate
+
     if predicted.shape != truth.shape or len(predicted) < 2:
         raise InputError(
             f"predictions of shape {predicted.shape} beside truths of {truth.shape}",
             expected="two arrays of equal shape with at least two items",
         )
-    unit = _unit_rows(predicted)
-    similarity = _unit_rows(truth) @ unit.T
-    own = np.diag(similarity)
-    difference = own[None, :] - similarity
-    # Rounding differs by a few units in the last place between equal rows of a product.
-    ties = np.abs(difference) <= 1e-12
-    wins = np.where(ties, 0.5, difference > 0)
-    allowed = ~np.eye(len(own), dtype=bool)
+    found = correlate(_flat(truth), _flat(predicted))
+    allowed = allowed_pairs(len(truth), groups=groups, pictures=pictures)
+    return identify(found.matrix, allowed, copies=found.copies, tolerance=found.tolerance)
+
+
+def identify(
+    similarity: Array,
+    allowed: Array,
+    *,
+    copies: Array,
+    tolerance: float,
+    ways: int = 2,
+    ties: Ties = "half",
+    candidates: Candidates = "truths",
+) -> IdentificationResult:
+    """Identify each item among others by a matrix of similarities.
+
+    Parameters
+    ----------
+    similarity : ndarray of shape (n, n)
+        Truth i with prediction j.
+    allowed : ndarray of shape (n, n)
+        Which items are compared, from :func:`allowed_pairs`.
+    copies : ndarray of shape (n, n)
+        Which predictions are the same one.
+    tolerance : float
+        Difference that is a tie.
+    ways : int
+        Candidates, the right one included. Expected score over all choices of the others, in
+        closed form; two or more.
+    ties : {"half", "lose"}
+        ``half`` shares a tie fairly, so that guessing scores 1 / ``ways`` exactly.
+    candidates : {"truths", "reconstructions"}
+        ``truths`` asks for each prediction which truth it is of; ``reconstructions`` asks for
+        each truth which prediction is of it. The two answers differ.
+    """
+    table = similarity if candidates == "truths" else similarity.T
+    own = np.diag(table)
+    better, tied = np.zeros((2, len(own)), dtype=np.int64)
+    idle = 0
+    for start in range(0, len(own), 256):  # columns: bounds the memory of many items
+        columns = slice(start, start + 256)
+        among, excess = allowed[:, columns], table[:, columns] - own[None, columns]
+        same = np.abs(excess) <= tolerance
+        tied[columns] = (same & among).sum(axis=0)
+        better[columns] = ((excess > tolerance) & among).sum(axis=0)
+        idle += int(((same | copies[:, columns]) & among).sum())
+    if ties == "lose":
+        better, tied = better + tied, np.zeros_like(tied)
+    rivals = allowed.sum(axis=0)
+    ranked = RetrievalResult("brain-to-image", better, tied, rivals)
+    enough = ways <= int(rivals.max(initial=0)) + 1
+    scores = ranked.top_1_among(ways) if enough else np.full(len(own), np.nan)
+    return IdentificationResult(
+        scores=scores, collapsed=bool(idle > 0.5 * rivals.sum()), chance=1 / ways
+    )
+
+
+def allowed_pairs(
+    n: int,
+    *,
+    groups: Array | None = None,
+    pictures: Sequence[str] | Array | None = None,
+    once: bool = False,
+) -> Array:
+    """Return which candidates (rows) each of n items (columns) is compared with, (n, n) bool.
+
+    Parameters
+    ----------
+    n : int
+    groups, pictures
+        As for :func:`two_way_identification`.
+    once : bool
+        Each other picture stands for one candidate, however many items are of it.
+    """
+    allowed = ~np.eye(n, dtype=bool)
     if groups is not None:
         labels = np.asarray(groups)
         allowed &= labels[:, None] == labels[None, :]
     if pictures is not None:
-        _, codes = np.unique(np.asarray(pictures), return_inverse=True)
+        _, first, codes = np.unique(np.asarray(pictures), return_index=True, return_inverse=True)
         allowed &= codes[:, None] != codes[None, :]
-    count = allowed.sum(axis=0)
-    scores = np.where(count > 0, (wins * allowed).sum(axis=0) / np.maximum(count, 1), np.nan)
-    idle = ties | (unit @ unit.T >= SAME)
-    collapsed = bool(idle[allowed].mean() > 0.5) if allowed.any() else False
-    return IdentificationResult(scores=scores, collapsed=collapsed)
+        if once:
+            allowed &= np.isin(np.arange(n), first)[:, None]
+    return allowed
 
 
-def _unit_rows(features: Array) -> Array:
-    """Centre and normalise each row; a flat row becomes zero and so ties with everything."""
-    scale = 255.0 if features.dtype == np.uint8 else 1.0
-    rows = np.asarray(features, dtype=np.float64).reshape(len(features), -1) / scale
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 1e-12))
+def _flat(features: Array) -> Array:
+    """Return one row per item; whole numbers become fractions, bytes those of 0..1."""
+    rows = features.reshape(len(features), -1)
+    if rows.dtype == np.uint8:
+        return rows / 255.0
+    return rows if rows.dtype.kind == "f" else rows.astype(np.float64)
