@@ -1,17 +1,32 @@
-"""Models that a name stands for: where they lie, under which licence, and their identity."""
+"""Models that a name stands for: where they lie, under which licence, and their identity.
+
+``models.yaml`` lists whole decoders; its entries are written by the recipes that train them.
+``generators.yaml`` lists published generators, which are facts that people wrote down.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from phosphene.errors import AssetError, InputError, UsageError
 from phosphene.names import resolve_folder
 from phosphene.storage import hash_file
 
-__all__ = ["KnownModel", "default_model", "known_models", "model_folder"]
+__all__ = [
+    "ExpectedEmbedding",
+    "GeneratorPart",
+    "KnownGenerator",
+    "KnownModel",
+    "default_model",
+    "find_generator",
+    "known_generators",
+    "known_models",
+    "model_folder",
+]
 
 HERE = Path(__file__).parent
 
@@ -41,6 +56,93 @@ class KnownModel(BaseModel):
     sha256: str
     megabytes: float
     default: bool = False
+
+
+class GeneratorPart(BaseModel):
+    """One repository of which a published generator takes files.
+
+    Attributes
+    ----------
+    repo : str
+        On the hub.
+    files : list of str
+        Patterns of what is needed; of weights in two precisions the smaller ones are taken.
+    megabytes : float
+    licence : str
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    repo: str
+    files: list[str]
+    megabytes: float
+    licence: str
+
+
+class ExpectedEmbedding(BaseModel):
+    """What a published generator takes as condition.
+
+    Attributes
+    ----------
+    model, weights : str
+        In open_clip's names.
+    output : {"pooled", "tokens"}
+    size, tokens : int
+        Numbers per vector, and of vectors.
+    width, layers : int
+        Of the picture tower; another tower gives another embedding, whatever its size.
+    encoder : str
+        Where this picture encoder is published.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str
+    weights: str
+    output: str
+    size: int
+    tokens: int = 1
+    width: int
+    layers: int
+    encoder: str
+
+
+class KnownGenerator(BaseModel):
+    """One entry of ``generators.yaml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    generator: str
+    description: str
+    parts: dict[str, GeneratorPart]
+    embedding: ExpectedEmbedding
+    options: dict[str, Any]
+    memory_gb: float
+    quirks: list[str]
+    unconfirmed: list[str] = Field(default_factory=list)
+    default: bool = False
+
+    @property
+    def megabytes(self) -> float:
+        """Size of everything that is fetched."""
+        return sum(part.megabytes for part in self.parts.values())
+
+
+@cache
+def known_generators() -> dict[str, KnownGenerator]:
+    """Return the entries of ``generators.yaml`` by name."""
+    import yaml
+
+    content = yaml.safe_load((HERE / "generators.yaml").read_text(encoding="utf-8"))
+    return {name: KnownGenerator.model_validate(entry) for name, entry in content.items()}
+
+
+def find_generator(name: str) -> tuple[str, KnownGenerator] | None:
+    """Return name and entry of a published generator; its kind stands for the default entry."""
+    known = known_generators()
+    if name in known:
+        return name, known[name]
+    return next(
+        ((key, entry) for key, entry in known.items() if entry.default and entry.generator == name),
+        None,
+    )
 
 
 @cache

@@ -10,6 +10,7 @@ STIMULUS_ENCODERS = Registry(
     "target",
     {
         "autoencoder": "phosphene.encoders.stimulus.autoencoder:PictureAutoencoder",
+        "clip-vision": "phosphene.encoders.stimulus.clip_vision:ClipVisionTarget",
         "efficientnet-lite0": "phosphene.encoders.stimulus.efficientnet:EfficientNetTarget",
         "latents": "phosphene.encoders.stimulus.latents:LatentTarget",
         "open-clip": "phosphene.encoders.stimulus.open_clip:OpenClipTarget",

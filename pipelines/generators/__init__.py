@@ -9,7 +9,10 @@ __all__ = ["GENERATORS"]
 GENERATORS = Registry(
     "generator",
     {
+        "ip-adapter": "phosphene.pipelines.generators.ip_adapter:IPAdapter",
+        "kandinsky22": "phosphene.pipelines.generators.kandinsky22:Kandinsky22",
         "latent-diffusion": "phosphene.pipelines.generators.latent_diffusion:LatentDiffusion",
+        "stable-unclip": "phosphene.pipelines.generators.stable_unclip:StableUnclip",
         "target-decoder": "phosphene.pipelines.generators.target_decoder:TargetDecoder",
     },
 )

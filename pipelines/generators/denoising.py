@@ -1,0 +1,123 @@
+"""The denoising loop that all published generators share: one stream per item, any start.
+
+Meng et al. 2022 (starting from a picture); Ho and Salimans 2022 (guidance).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["denoise", "draw", "guide", "kept_signal", "padded"]
+
+
+def draw(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
+    """Return standard normal noise (n, *shape), each item from its own stream."""
+    return torch.stack(
+        [torch.randn(tuple(shape), generator=g, device=g.device).cpu() for g in generators]
+    )
+
+
+def padded(generators: Sequence[torch.Generator], size: int) -> list[torch.Generator]:
+    """Return ``size`` streams; those that are missing are copies of the last one.
+
+    A filled-up block draws noise for its filling as well, and must not advance a real stream.
+    """
+    found = list(generators)
+    for _ in range(size - len(generators)):
+        copy = torch.Generator(device=generators[-1].device)
+        found.append(copy.set_state(generators[-1].get_state()))
+    return found
+
+
+def first_step(steps: int, strength: float) -> int:
+    """Return how many steps are left out; at least one is run unless strength is 0."""
+    run = round(steps * strength)
+    return steps - (max(run, 1) if strength > 0 else 0)
+
+
+def denoise(
+    scheduler: Any,
+    predict: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+    generators: Sequence[torch.Generator],
+    *,
+    steps: int,
+    start: Tensor | None = None,
+    strength: float = 1.0,
+) -> Tensor:
+    """Run a scheduler from noise, or from ``start`` with noise on it, to clean latents.
+
+    Parameters
+    ----------
+    scheduler : diffusers scheduler
+        Its configuration is used, never its state.
+    predict : callable
+        ``(latents as the network takes them, time) -> prediction``.
+    noise : Tensor of shape (n, C, H, W)
+    generators : sequence of torch.Generator
+        For the noise that some schedulers add at every step.
+    steps : int
+    start : Tensor of shape (n, C, H, W), optional
+    strength : float
+        0 returns ``start``; 1 ignores it.
+    """
+    fresh: Any = type(scheduler).from_config(scheduler.config)
+    fresh.set_timesteps(steps, device=noise.device)
+    skipped = 0 if start is None or strength == 1 else first_step(steps, strength)
+    if start is not None and skipped == steps:
+        return start
+    skipped *= getattr(fresh, "order", 1)
+    times = fresh.timesteps[skipped:]
+    if hasattr(fresh, "set_begin_index"):
+        fresh.set_begin_index(skipped)
+    if start is not None and skipped:
+        current = fresh.add_noise(start, noise, times[:1])
+    else:
+        current = noise * fresh.init_noise_sigma
+    takes_noise = "generator" in inspect.signature(fresh.step).parameters
+    more = {"generator": list(generators)} if takes_noise else {}
+    for time in times:
+        found = predict(fresh.scale_model_input(current, time), time)
+        current = fresh.step(found, time, current, **more, return_dict=False)[0]
+    result: Tensor = current
+    return result
+
+
+def kept_signal(scheduler: Any, steps: int, strength: float) -> float:
+    """Return the share of the start, in power, in what the first network call sees (0..1)."""
+    skipped = first_step(steps, strength)
+    if skipped == 0:
+        return 0.0
+    if skipped == steps:
+        return 1.0
+    fresh: Any = type(scheduler).from_config(scheduler.config)
+    fresh.set_timesteps(steps)
+    skipped *= getattr(fresh, "order", 1)
+    times = fresh.timesteps[skipped : skipped + 1]
+    if hasattr(fresh, "set_begin_index"):
+        fresh.set_begin_index(skipped)
+    one, none = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+    signal = float(fresh.add_noise(one, none, times).square())
+    noise = float(fresh.add_noise(none, one, times).square())
+    return signal / (signal + noise)
+
+
+def guide(found: Tensor, scale: float, channels: int) -> Tensor:
+    """Join the halves without and with condition; a variance beside the noise is not guided.
+
+    Parameters
+    ----------
+    found : Tensor of shape (2n, C or 2C, H, W)
+        Without a condition first.
+    scale : float
+    channels : int
+        C.
+    """
+    free, told = found.chunk(2)
+    noise = free[:, :channels] + scale * (told[:, :channels] - free[:, :channels])
+    return torch.cat([noise, told[:, channels:]], dim=1)

@@ -1,0 +1,113 @@
+"""Which embeddings a published generator takes, and how a target's become them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from phosphene.encoders.stimulus.base import StimulusEncoder
+from phosphene.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from phosphene.checkpoints.registry import ExpectedEmbedding
+
+__all__ = ["Wanted", "at_own_length", "check_target", "zero_embedding"]
+
+KINDS = ("clip-vision", "open-clip")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What loaded networks take: their own shapes say so.
+
+    Attributes
+    ----------
+    output : {"pooled", "tokens"}
+    size : int
+        Numbers per vector.
+    """
+
+    output: str
+    size: int
+
+    def describe(self, published: ExpectedEmbedding | None) -> str:
+        """Return it in words, with the published picture encoder where it is that size."""
+        words = f"{self.output} embeddings of {self.size} numbers"
+        if published is None or published.size != self.size:
+            return words
+        return (
+            f"{words} of {published.model} ({published.weights}), "
+            f"as the {published.encoder} gives them"
+        )
+
+
+def check_target(
+    name: str, wanted: Wanted, published: ExpectedEmbedding | None, target: StimulusEncoder
+) -> None:
+    """Refuse embeddings of another kind, size or network than the generator was trained on.
+
+    Raises
+    ------
+    InputError
+        Saying what the target gives and what the generator takes.
+    """
+    spec = target.spec
+    found = f"{spec.output} embeddings {spec.shape} of the target {target.name}"
+    problem = ""
+    if target.name not in KINDS or spec.output != wanted.output or spec.shape[-1] != wanted.size:
+        problem = found
+    elif published is not None and published.size == wanted.size:
+        width, layers = tower(target)
+        if (width, layers) != (published.width, published.layers):
+            problem = f"{found}, whose network has {layers} layers of width {width}"
+        elif published.output == "tokens" and spec.shape[0] != published.tokens:
+            problem = found
+    if problem or (wanted.output == "tokens" and target.name != "clip-vision"):
+        raise InputError(
+            f"{problem or found} for the generator {name}",
+            expected=wanted.describe(published),
+            remedy="train a model on that target, or name another generator",
+        )
+
+
+def tower(target: StimulusEncoder) -> tuple[int, int]:
+    """Return width and number of layers of a target's picture network."""
+    model: dict[str, Any] = target.config["model"]
+    vision = model.get("vision_cfg")
+    if vision is None:
+        return int(model["hidden_size"]), int(model["num_hidden_layers"])
+    return int(vision["width"]), int(vision["layers"])
+
+
+def at_own_length(target: StimulusEncoder, values: Tensor, length: float | None) -> Tensor:
+    """Undo a target's standardisation; bring unit-length embeddings to the network's own length.
+
+    Parameters
+    ----------
+    target : StimulusEncoder
+        One that :func:`check_target` let through.
+    values : Tensor of shape (n, ...)
+        In the target's own distribution.
+    length : float, optional
+        Mean length of the network's embeddings, where the target divides by it.
+    """
+    known: Any = target
+    found: Tensor = values * known.target_scale.to(values) + known.target_mean.to(values)
+    return found if target.name == "clip-vision" or length is None else found * length
+
+
+def zero_embedding(target: StimulusEncoder, like: Tensor) -> Tensor:
+    """Return the embedding of an input of zeros; zeros where the target cannot give it.
+
+    Parameters
+    ----------
+    target : StimulusEncoder
+    like : Tensor of shape (n, ...)
+        Embeddings at their own length.
+    """
+    if hasattr(target, "zero_embedding"):
+        found: Tensor = target.zero_embedding().to(like)
+        return found.expand_as(like)
+    return like * 0

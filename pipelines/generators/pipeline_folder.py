@@ -1,0 +1,96 @@
+"""Load a diffusers pipeline from its folder, without what rendering from embeddings needs not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from phosphene.errors import AssetError, InputError
+from phosphene.storage import read_json
+
+__all__ = ["load_pipeline", "weights_variant"]
+
+# Encoders and checkers of pictures; embeddings come from a brain.
+UNUSED = ("image_encoder", "feature_extractor", "safety_checker", "vision_language_encoder")
+
+
+def load_pipeline(kind: str, folder: Path) -> Any:
+    """Return the pipeline of a folder in float32, whatever precision its files have.
+
+    Parameters
+    ----------
+    kind : str
+        Class in diffusers.
+    folder : Path
+        As ``save_pretrained`` of diffusers writes it; parts that are not needed may be missing.
+
+    Raises
+    ------
+    AssetError
+        If a needed part is missing.
+    InputError
+        If the folder is of another pipeline, or its files are damaged.
+    """
+    import diffusers
+    import torch
+
+    listed = read_json(folder / "model_index.json")
+    parts = [name for name, value in listed.items() if isinstance(value, list)]
+    left_out = {name: None for name in UNUSED if name in parts}
+    for name in ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"):
+        if name in parts and not (folder / name).is_dir():
+            left_out[name] = None  # encoded prompts may have been kept
+    missing = [
+        name
+        for name in parts
+        if name not in left_out and listed[name][0] and not (folder / name).is_dir()
+    ]
+    if missing:
+        raise AssetError(
+            f"{folder} lacks {', '.join(missing)}, which its model_index.json lists",
+            expected="every part of the pipeline",
+            remedy="fetch it again with `phosphene models fetch`",
+        )
+    wanted = getattr(diffusers, kind)
+    if unknown := sorted(set(_needed(wanted)) - set(parts) - set(UNUSED)):
+        raise InputError(
+            f"{folder} holds a {listed.get('_class_name')} without {', '.join(unknown)}",
+            expected=f"the parts of a {kind}",
+            remedy="name the folder of the right model",
+        )
+    more = {"requires_safety_checker": False} if "safety_checker" in parts else {}
+    bars = diffusers.utils.logging.is_progress_bar_enabled()
+    diffusers.utils.logging.disable_progress_bar()
+    try:
+        pipeline = wanted.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            variant=weights_variant(folder),
+            dtype=torch.float32,
+            **left_out,
+            **more,
+        )
+    except Exception as error:  # damaged files and shapes that differ raise many kinds
+        raise InputError(
+            f"the {kind} in {folder} could not be loaded ({error})",
+            expected="the files of that pipeline, weights in safetensors",
+            remedy="fetch them again with `phosphene models fetch`",
+        ) from error
+    finally:
+        if bars:
+            diffusers.utils.logging.enable_progress_bar()
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def weights_variant(folder: Path) -> str | None:
+    """Return ``fp16`` where the UNet's weights are only there in half precision."""
+    files = [file.name for file in (folder / "unet").glob("*.safetensors")]
+    return "fp16" if files and all(".fp16" in name for name in files) else None
+
+
+def _needed(kind: Any) -> list[str]:
+    """Return the parts that a pipeline class cannot be built without."""
+    expected, optional = kind._get_signature_keys(kind)
+    return [name for name in expected if name not in optional]

@@ -1,0 +1,233 @@
+"""Tiny, randomly initialised, real pipelines of diffusers, written to disk as a hub model lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+WIDTH, PROJECTION, WORDS = 16, 12, 8
+
+
+def clip_vision(output: str) -> Any:
+    """Return a picture encoder as target; tokens are 5 of 16 numbers, pooled are 12."""
+    from phosphene.encoders.stimulus.clip_vision import ClipVisionTarget
+
+    torch.manual_seed(5)
+    config = {
+        "hidden_size": WIDTH, "intermediate_size": 16, "projection_dim": PROJECTION,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 8,
+    }  # fmt: skip
+    return ClipVisionTarget(config, output)  # type: ignore[arg-type]
+
+
+def text_encoder(folder: Path, name: str, *, projected: bool = False) -> None:
+    """Write a text encoder of CLIP and its tokeniser."""
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+    )
+
+    vocabulary = {"a</w>": 0, "b</w>": 1, "<|startoftext|>": 2, "<|endoftext|>": 3}
+    number = name.removeprefix("text_encoder")
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=WORDS)  # type: ignore[call-arg]
+    tokenizer.save_pretrained(folder / f"tokenizer{number}")
+    config = CLIPTextConfig(
+        vocab_size=4, hidden_size=8, intermediate_size=8, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=WORDS, projection_dim=8,
+        bos_token_id=2, eos_token_id=3, pad_token_id=3,
+    )  # fmt: skip
+    kind = CLIPTextModelWithProjection if projected else CLIPTextModel
+    kind(config).save_pretrained(folder / name)
+
+
+def autoencoder() -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(4, 8), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=2,
+        layers_per_block=1, sample_size=16,
+    )  # fmt: skip
+
+
+def unet(**more: Any) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    settings = {
+        "sample_size": 8, "layers_per_block": 1, "block_out_channels": (8, 8),
+        "norm_num_groups": 2, "attention_head_dim": 2, "cross_attention_dim": 8,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+    }  # fmt: skip
+    return UNet2DConditionModel(**(settings | more))
+
+
+def write_index(folder: Path, kind: str, parts: dict[str, tuple[str, str]]) -> None:
+    """Write ``model_index.json`` of parts that lie there already."""
+    from phosphene.storage import write_json
+
+    listed = {name: list(value) for name, value in parts.items()}
+    write_json(folder / "model_index.json", {"_class_name": kind, **listed})
+
+
+def kandinsky22(root: Path) -> Path:
+    from diffusers import DDPMScheduler, KandinskyV22Pipeline, UNet2DConditionModel, VQModel
+
+    torch.manual_seed(6)
+    network = UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=8, layers_per_block=1,
+        block_out_channels=(32, 64), attention_head_dim=4, norm_num_groups=8,
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn", cross_attention_dim=8,
+        encoder_hid_dim=PROJECTION, encoder_hid_dim_type="image_proj",
+        addition_embed_type="image", resnet_time_scale_shift="scale_shift",
+    )  # fmt: skip
+    movq = VQModel(
+        block_out_channels=(32, 32), layers_per_block=1, norm_type="spatial", latent_channels=4,
+        vq_embed_dim=4, num_vq_embeddings=12, norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
+        up_block_types=("AttnUpDecoderBlock2D", "UpDecoderBlock2D"),
+    )  # fmt: skip
+    scheduler = DDPMScheduler(
+        beta_start=0.00085, beta_end=0.012, clip_sample=False, prediction_type="epsilon",
+        variance_type="learned_range",
+    )  # fmt: skip
+    pipeline = KandinskyV22Pipeline(unet=network, scheduler=scheduler, movq=movq)
+    pipeline.save_pretrained(root / "pipeline")
+    return root
+
+
+def stable_unclip(root: Path) -> Path:
+    from diffusers import DDIMScheduler, DDPMScheduler
+    from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import (
+        StableUnCLIPImageNormalizer,
+    )
+
+    torch.manual_seed(7)
+    folder = root / "pipeline"
+    text_encoder(folder, "text_encoder")
+    network = unet(
+        class_embed_type="projection", projection_class_embeddings_input_dim=2 * PROJECTION
+    )
+    network.save_pretrained(folder / "unet")
+    autoencoder().save_pretrained(folder / "vae")
+    normaliser = StableUnCLIPImageNormalizer(PROJECTION)
+    torch.nn.init.normal_(normaliser.mean)
+    torch.nn.init.constant_(normaliser.std, 0.7)
+    normaliser.save_pretrained(folder / "image_normalizer")
+    scheduler = DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False,
+        set_alpha_to_one=False, prediction_type="v_prediction", steps_offset=1,
+    )  # fmt: skip
+    scheduler.save_pretrained(folder / "scheduler")
+    noising = DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+    noising.save_pretrained(folder / "image_noising_scheduler")
+    write_index(
+        folder,
+        "StableUnCLIPImg2ImgPipeline",
+        {
+            "feature_extractor": ("transformers", "CLIPImageProcessor"),
+            "image_encoder": ("transformers", "CLIPVisionModelWithProjection"),
+            "image_normalizer": ("stable_diffusion", "StableUnCLIPImageNormalizer"),
+            "image_noising_scheduler": ("diffusers", "DDPMScheduler"),
+            "tokenizer": ("transformers", "CLIPTokenizer"),
+            "text_encoder": ("transformers", "CLIPTextModel"),
+            "unet": ("diffusers", "UNet2DConditionModel"),
+            "scheduler": ("diffusers", "DDIMScheduler"),
+            "vae": ("diffusers", "AutoencoderKL"),
+        },
+    )
+    return root
+
+
+def ip_adapter(root: Path, *, file: str, large: bool, plus: bool) -> Path:
+    """Write a base pipeline of Stable Diffusion or SDXL, and an adapter beside it."""
+    from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler
+
+    torch.manual_seed(8)
+    folder = root / "pipeline"
+    text_encoder(folder, "text_encoder")
+    parts = {
+        "tokenizer": ("transformers", "CLIPTokenizer"),
+        "text_encoder": ("transformers", "CLIPTextModel"),
+        "unet": ("diffusers", "UNet2DConditionModel"),
+        "vae": ("diffusers", "AutoencoderKL"),
+    }
+    scheduler: Any
+    if large:
+        text_encoder(folder, "text_encoder_2", projected=True)
+        parts["tokenizer_2"] = ("transformers", "CLIPTokenizer")
+        parts["text_encoder_2"] = ("transformers", "CLIPTextModelWithProjection")
+        network = unet(
+            cross_attention_dim=16, addition_embed_type="text_time", addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + 8,
+        )  # fmt: skip
+        scheduler = EulerAncestralDiscreteScheduler(
+            beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012,
+            timestep_spacing="trailing",
+        )  # fmt: skip
+        kind = "StableDiffusionXLPipeline"
+    else:
+        network = unet()
+        parts["safety_checker"] = ("stable_diffusion", "StableDiffusionSafetyChecker")
+        parts["feature_extractor"] = ("transformers", "CLIPImageProcessor")
+        scheduler = DDIMScheduler(
+            beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012,
+            clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+        )  # fmt: skip
+        kind = "StableDiffusionPipeline"
+    parts["scheduler"] = ("diffusers", type(scheduler).__name__)
+    network.save_pretrained(folder / "unet")
+    autoencoder().save_pretrained(folder / "vae")
+    scheduler.save_pretrained(folder / "scheduler")
+    write_index(folder, kind, parts)
+    path = root / "adapter" / file
+    path.parent.mkdir(parents=True)
+    save_file(adapter_weights(network, plus=plus), path)
+    return root
+
+
+def adapter_weights(network: Any, *, plus: bool) -> dict[str, torch.Tensor]:
+    """Return an adapter of random weights, under the names of the published ones."""
+    width = int(network.config.cross_attention_dim)
+    numbers = [i for i, n in enumerate(network.attn_processors) if "attn2" in n]
+    places = [n for n in network.attn_processors if "attn2" in n]
+    modules = dict(network.named_modules())
+    found = {}
+    for number, place in zip(numbers, places, strict=True):
+        inner = modules[place.removesuffix(".processor")].to_k.out_features
+        for name in ("to_k_ip", "to_v_ip"):
+            found[f"ip_adapter.{number}.{name}.weight"] = torch.randn(inner, width)
+    if not plus:
+        found["image_proj.proj.weight"] = torch.randn(4 * width, PROJECTION)
+        found["image_proj.proj.bias"] = torch.randn(4 * width)
+        found["image_proj.norm.weight"] = torch.ones(width)
+        found["image_proj.norm.bias"] = torch.zeros(width)
+        return found
+    hidden = 64
+    shapes: dict[str, tuple[int, ...]] = {
+        "latents": (1, 4, hidden), "proj_in.weight": (hidden, WIDTH), "proj_in.bias": (hidden,),
+        "proj_out.weight": (width, hidden), "proj_out.bias": (width,),
+        "norm_out.weight": (width,), "norm_out.bias": (width,),
+    }  # fmt: skip
+    for layer in range(4):
+        shapes |= {
+            f"layers.{layer}.{name}": shape
+            for name, shape in {
+                "0.norm1.weight": (hidden,), "0.norm1.bias": (hidden,),
+                "0.norm2.weight": (hidden,), "0.norm2.bias": (hidden,),
+                "0.to_q.weight": (hidden, hidden), "0.to_kv.weight": (2 * hidden, hidden),
+                "0.to_out.weight": (hidden, hidden), "1.0.weight": (hidden,),
+                "1.0.bias": (hidden,), "1.1.weight": (4 * hidden, hidden),
+                "1.3.weight": (hidden, 4 * hidden),
+            }.items()
+        }  # fmt: skip
+    for name, shape in shapes.items():
+        found[f"image_proj.{name}"] = torch.randn(shape) / 4
+    return found
