@@ -45,10 +45,10 @@ def picture_sizes(files: Sequence[Path], *, what: str) -> list[tuple[int, int]]:
 
 
 class PairReader:
-    """Reads items and what was shown, a few at a time and at one size.
+    """Reads items and what was shown, a few at a time.
 
-    Predictions have to be of one size. Both sides are compared at the smaller of the
-    prediction's and the truth's size (or at ``size``), so that neither is enlarged; where
+    Predictions have to be of one size, and go into metrics as they are: every metric says itself
+    how it resizes. Truths of several sizes are brought to the smallest of them; where
     predictions are square and a truth is not, its middle square is compared.
 
     Parameters
@@ -57,7 +57,7 @@ class PairReader:
     truth : mapping of str to Path
         Shown pictures by identifier.
     size : int, optional
-        Side of the square at which both are compared.
+        Side to which both are brought first.
 
     Raises
     ------
@@ -84,6 +84,7 @@ class PairReader:
         names = sorted({item.picture for item in self.items})
         shown = picture_sizes([self.truth[name] for name in names], what="shown pictures")
         self._check_shapes(dict(zip(names, shown, strict=True)))
+        self._common = size
         self.size = self._common_size(shown, size)
 
     def _check_shapes(self, shown: Mapping[str, tuple[int, int]]) -> None:
@@ -109,14 +110,18 @@ class PairReader:
                     remedy="leave --size away",
                 )
             return size, size
-        smallest = min(min(pair) for pair in shown)
-        scale = min(1.0, smallest / min(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        if height == width:
+            smallest = min(min(pair) for pair in shown)
+            return smallest, smallest
+        return min(shown)
 
     @property
     def size_rule(self) -> str:
         """At which size pictures are compared, for the protocol."""
-        return f"compared at {self.size[0]} x {self.size[1]}, before a metric's own resizing"
+        words = f"{self.size[0]} x {self.size[1]} pixels"
+        if self._common is not None:
+            return f"predictions and truths brought to {words}, then each metric's own resizing"
+        return f"truths of {words}, then each metric's own resizing"
 
     @property
     def n_samples(self) -> int:
@@ -127,11 +132,14 @@ class PairReader:
         return len(self.items)
 
     def sample(self, row: int, number: int) -> Pictures:
-        """Return one sample of one item, uint8 (H, W, 3)."""
-        return self.fit(read_picture(self.items[row].files[number]))
+        """Return one sample of one item, uint8 (H, W, 3), at its own size unless one was set."""
+        pixels = read_picture(self.items[row].files[number])
+        if self._common is not None:
+            return self.fit(pixels)
+        return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
 
     def shown(self, picture: str) -> Pictures:
-        """Return what was shown, uint8 (H, W, 3)."""
+        """Return what was shown at the size of all truths, uint8 (H, W, 3)."""
         return self.fit(self.shown_as_stored(picture))
 
     def shown_as_stored(self, picture: str) -> Pictures:
@@ -139,7 +147,7 @@ class PairReader:
         return read_picture(self.truth[picture])
 
     def fit(self, pixels: Pictures) -> Pictures:
-        """Bring a picture to the common size, uint8 (H, W, 3); grey is repeated."""
+        """Bring a picture to the size of the truths, uint8 (H, W, 3); grey is repeated."""
         if pixels.shape[-1] == 3 and np.ptp(pixels, axis=-1).max() == 0:
             pixels = pixels[..., :1]  # grey stays exactly grey when it is resized
         channels = pixels.shape[-1]

@@ -27,20 +27,36 @@ def reader(tmp_path: Path, made: tuple[int, int], shown: tuple[int, int]) -> Pai
     ("made", "shown", "size"),
     [
         ((20, 20), (20, 20), (20, 20)),
-        ((40, 40), (20, 20), (20, 20)),  # a truth is not enlarged
-        ((20, 20), (60, 40), (20, 20)),  # the middle square of what was shown
-        ((20, 40), (30, 60), (20, 40)),
-        ((40, 80), (20, 40), (20, 40)),
+        ((40, 40), (20, 20), (20, 20)),
+        ((20, 20), (60, 40), (40, 40)),  # the middle square of what was shown
+        ((20, 40), (30, 60), (30, 60)),
     ],
 )
-def test_both_are_compared_at_the_smaller_size(
+def test_both_go_in_as_they_are(
     tmp_path: Path, made: tuple[int, int], shown: tuple[int, int], size: tuple[int, int]
 ) -> None:
     pairs = reader(tmp_path, made, shown)
     assert pairs.size == size
-    assert pairs.sample(0, 0).shape == (*size, 3)
+    assert pairs.sample(0, 0).shape == (*made, 3)
     assert pairs.shown("a").shape == (*size, 3)
     assert pairs.shown("a").dtype == np.uint8
+
+
+def test_both_can_be_brought_to_one_size_first(tmp_path: Path) -> None:
+    item = Item("a", "a", (save(tmp_path / "made.png", 20, 20),))
+    pairs = PairReader([item], {"a": save(tmp_path / "shown.png", 60, 40, seed=1)}, size=30)
+    assert pairs.sample(0, 0).shape == pairs.shown("a").shape == (30, 30, 3)
+    assert "30 x 30" in pairs.size_rule
+
+
+def test_truths_of_several_sizes_are_brought_to_the_smallest(tmp_path: Path) -> None:
+    items = [Item(name, name, (save(tmp_path / f"made-{name}.png", 8, 8),)) for name in "ab"]
+    truth = {
+        "a": save(tmp_path / "a.png", 30, 50, seed=1),
+        "b": save(tmp_path / "b.png", 12, 40, seed=2),
+    }
+    pairs = PairReader(items, truth)
+    assert pairs.shown("a").shape == pairs.shown("b").shape == (12, 12, 3)
 
 
 def test_pictures_of_one_size_are_passed_through_to_the_bit(tmp_path: Path) -> None:
@@ -50,7 +66,7 @@ def test_pictures_of_one_size_are_passed_through_to_the_bit(tmp_path: Path) -> N
 
 def test_grey_beside_colour_is_repeated(tmp_path: Path) -> None:
     item = Item("a", "a", (save(tmp_path / "made.png", 9, 9, grey=True),))
-    pairs = PairReader([item], {"a": save(tmp_path / "shown.png", 18, 18, seed=1)})
+    pairs = PairReader([item], {"a": save(tmp_path / "shown.png", 9, 9, seed=1)})
     made = pairs.sample(0, 0)
     assert made.shape == (9, 9, 3)
     assert np.ptp(made, axis=-1).max() == 0
