@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from phosphene.cli.audit import audit
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import ConfigFile, Seed, Sets
 
@@ -64,8 +65,7 @@ def evaluate(
         typer.Option("--allow-missing", help="Score although shown pictures lack a prediction."),
     ] = False,
     network: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FOLDER", help="Local weights of a network; may be repeated."),
+        str | None, typer.Option(help="Folder with weights of the metrics' networks.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures at a time. [32]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
@@ -102,7 +102,7 @@ def evaluate(
         "category": category,
         "size": size,
         "allow_missing": True if allow_missing else None,
-        "networks": tuple(network) if network else None,
+        "network": network,
         "batch_size": batch_size,
         "device": device,
         "seed": seed,
@@ -161,3 +161,6 @@ def leaderboard(
         numbers = output.lower().endswith(".tsv")
         write_text(output, (leaderboard_tsv if numbers else leaderboard_markdown)(board))
         typer.echo(f"leaderboard: {output}")
+
+
+app.command("audit")(audit)

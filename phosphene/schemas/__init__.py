@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from phosphene.schemas.audit import AuditFile, AuditFinding
 from phosphene.schemas.base import Stored
 from phosphene.schemas.dataset import DatasetFile, SubjectGeometry
 from phosphene.schemas.evaluation import (
@@ -33,6 +34,8 @@ from phosphene.schemas.output import (
 
 __all__ = [
     "AbsentMetric",
+    "AuditFile",
+    "AuditFinding",
     "ComponentFile",
     "DatasetFile",
     "EvaluatedItem",
