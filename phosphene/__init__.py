@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from phosphene.pipelines.reconstruction import Reconstruction
     from phosphene.pipelines.reconstructor import Reconstructor
+    from phosphene.pipelines.retrieval.index import Index
 
 __version__ = "0.1.0"
-__all__ = ["Reconstruction", "Reconstructor", "__version__"]
+__all__ = ["Index", "Reconstruction", "Reconstructor", "__version__"]
 
 _LAZY = {
+    "Index": "phosphene.pipelines.retrieval.index",
     "Reconstructor": "phosphene.pipelines.reconstructor",
     "Reconstruction": "phosphene.pipelines.reconstruction",
 }

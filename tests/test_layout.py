@@ -98,7 +98,7 @@ print(phosphene.__version__, *dir(phosphene))
 """
     heavy, names = run(script).split("\n")[:2]
     assert heavy == ""
-    assert names.split()[1:] == ["Reconstruction", "Reconstructor", "__version__"]
+    assert names.split()[1:] == ["Index", "Reconstruction", "Reconstructor", "__version__"]
 
 
 @pytest.mark.parametrize(

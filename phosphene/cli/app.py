@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 import phosphene
-from phosphene.cli import datasets, doctor, evaluate, prepare, reconstruct, report, simulate, train
+from phosphene.cli import (
+    datasets,
+    doctor,
+    evaluate,
+    index,
+    prepare,
+    reconstruct,
+    report,
+    retrieve,
+    simulate,
+    train,
+)
 from phosphene.cli.guard import take_debug_flag
 
 __all__ = ["app", "main", "reconstruct_app", "reconstruct_main"]
@@ -54,6 +65,8 @@ app.add_typer(prepare.app, name="prepare")
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(index.app, name="index")
+app.command("retrieve")(retrieve.retrieve)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 reconstruct_app.command(epilog=EPILOG)(reconstruct.reconstruct)

@@ -16,6 +16,7 @@ from phosphene.schemas.evaluation import (
     RepetitionScores,
     WithinCategory,
 )
+from phosphene.schemas.index import IndexedFile, IndexFile, IndexPlan, RetrievalFile, SearchSpace
 from phosphene.schemas.model import (
     ComponentFile,
     ModelIndex,
@@ -44,6 +45,9 @@ __all__ = [
     "EvaluationFile",
     "EvaluationProtocol",
     "ImageSidecar",
+    "IndexFile",
+    "IndexPlan",
+    "IndexedFile",
     "MetricValue",
     "MetricsFile",
     "ModelIndex",
@@ -52,7 +56,9 @@ __all__ = [
     "PreprocessorFile",
     "Protocol",
     "RepetitionScores",
+    "RetrievalFile",
     "RunFile",
+    "SearchSpace",
     "Stored",
     "SubjectGeometry",
     "TargetSpec",

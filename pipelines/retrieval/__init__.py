@@ -1,1 +1,1 @@
-"""Retrieval: which picture of a database was it, by an embedding of a brain, a text or a picture."""
+"""Retrieval: which picture of a database it was, by an embedding of a brain, text or picture."""

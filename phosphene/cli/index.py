@@ -1,0 +1,171 @@
+"""``phosphene index``: databases of pictures that can be searched by embeddings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from phosphene.cli.guard import guarded
+from phosphene.cli.options import ConfigFile, Resume, Sets
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Databases of pictures for `phosphene retrieve`: build, extend, look into.",
+)
+
+Pictures = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of pictures, webdataset shards (FOLDER, X.tar, X-{000..099}.tar), or ready "
+        "embeddings (.parquet, or a folder with img_emb and metadata)."
+    ),
+]
+Memory = Annotated[
+    float | None, typer.Option(help="Gigabytes the index may occupy. [half of the memory]")
+]
+KindOption = Annotated[
+    str | None, typer.Option(help="auto, flat, hnsw or ivfpq. [auto: by size and memory]")
+]
+PartSize = Annotated[
+    int | None,
+    typer.Option(help="Pictures per part: as many are lost at most when killed. [512]"),
+]
+BatchSize = Annotated[int | None, typer.Option(help="Pictures embedded at a time. [32]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")]
+Folder = Annotated[str, typer.Argument(metavar="INDEX", help="Folder of an index.")]
+
+
+@app.command("build")
+@guarded
+def build(
+    pictures: Pictures = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="efficientnet-lite0, a model (its target and search projection), "
+            "open-clip:NAME:TAG, local-dir:FOLDER, or given:NAME for ready embeddings."
+        ),
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    metric: Annotated[str | None, typer.Option(help="cosine, dot or euclidean. [cosine]")] = None,
+    kind: KindOption = None,
+    memory: Memory = None,
+    part_size: PartSize = None,
+    batch_size: BatchSize = None,
+    device: Device = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    resume: Resume = False,
+) -> None:
+    """Embed a collection of pictures and index it."""
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.retrieval.building import IndexConfig, build_index
+
+    flags = {
+        "pictures": pictures,
+        "target": target,
+        "output": output,
+        "metric": metric,
+        "kind": kind,
+        "memory": memory,
+        "part_size": part_size,
+        "batch_size": batch_size,
+        "device": device,
+    }
+    settings = resolve_config(IndexConfig, file=config, sets=sets or (), flags=flags)
+    index = build_index(settings, resume=resume)
+    _summary(index.file.n, index.file.n_skipped, index.file.kind)
+    typer.echo(f"index: {index.folder}")
+
+
+@app.command("add")
+@guarded
+def add(
+    folder: Folder,
+    pictures: Pictures = None,
+    memory: Memory = None,
+    part_size: PartSize = 512,
+    batch_size: BatchSize = 32,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Resume = False,
+) -> None:
+    """Add pictures to an index, with the target it was built with."""
+    from phosphene.errors import UsageError
+    from phosphene.pipelines.retrieval.extending import add_pictures
+
+    if pictures is None:
+        raise UsageError("--pictures is not given", expected="--pictures FOLDER|SHARDS|PARQUET")
+    index = add_pictures(
+        folder,
+        pictures,
+        resume=resume,
+        part_size=part_size or 512,
+        batch_size=batch_size or 32,
+        memory=memory,
+        device=device,
+    )
+    _summary(index.file.n, index.file.n_skipped, index.file.kind)
+    typer.echo(f"index: {index.folder}")
+
+
+@app.command("info")
+@guarded
+def info(folder: Folder) -> None:
+    """Show what an index holds and how it is searched."""
+    from phosphene.pipelines.retrieval.index import Index
+
+    index = Index.open(folder)
+    file = index.file
+    size = sum(known.size for known in file.files.values())
+    typer.echo(f"pictures    {file.n} ({file.n_skipped} skipped)")
+    typer.echo(f"space       {file.space.describe()}")
+    typer.echo(f"target      {file.target_name}")
+    typer.echo(f"search      {file.kind}, {file.metric}")
+    for name, value in file.parameters.items():
+        typer.echo(f"  {name:12}{value}")
+    typer.echo(f"size        {size / 1e6:.1f} MB, {size / file.n:.0f} bytes per picture")
+    for source in file.sources:
+        typer.echo(f"source      {source}")
+    typer.echo(f"index: {index.folder}")
+
+
+@app.command("verify")
+@guarded
+def verify(folder: Folder) -> None:
+    """Compare every byte with its hash, and let rows find themselves."""
+    from phosphene.pipelines.retrieval.index import Index
+
+    for check, found in Index.open(folder).verify().itertuples(index=False):
+        typer.echo(f"{check}: {found}")
+    typer.echo(f"verified: {folder}")
+
+
+@app.command("merge")
+@guarded
+def merge(
+    folders: Annotated[
+        list[str], typer.Argument(metavar="INDEX...", help="Two or more indexes of one space.")
+    ],
+    output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    kind: KindOption = None,
+    memory: Memory = None,
+    resume: Resume = False,
+) -> None:
+    """Write one index of several; nothing is embedded again."""
+    from phosphene.errors import UsageError
+    from phosphene.pipelines.retrieval.extending import merge_indexes
+
+    if output is None:
+        raise UsageError("--output is not given", expected="--output FOLDER")
+    index = merge_indexes(folders, output, resume=resume, kind=kind or "auto", memory=memory)
+    _summary(index.file.n, index.file.n_skipped, index.file.kind)
+    typer.echo(f"index: {index.folder}")
+
+
+def _summary(n: int, skipped: int, kind: str) -> None:
+    unread = f", {skipped} skipped (skipped.tsv says why)" if skipped else ""
+    typer.echo(f"{n} pictures{unread}, searched by {kind}")

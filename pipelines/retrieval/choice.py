@@ -1,0 +1,116 @@
+"""Which search structure for how many vectors, and what it needs: bytes, not guesses.
+
+Flat search is exact and is taken below 100,000 vectors. Above, a graph (HNSW; Malkov and Yashunin
+2018, IEEE TPAMI 42) over half-precision vectors where memory allows; else inverted lists of
+product-quantised vectors (IVF-PQ; Jegou, Douze and Schmid 2011, IEEE TPAMI 33), whose best
+candidates are compared again with the vectors on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from math import log2, sqrt
+from typing import Literal
+
+from phosphene.errors import UsageError, check_option
+
+__all__ = ["FLAT_BELOW", "Choice", "bytes_per_vector", "choose", "half_of_memory"]
+
+Kind = Literal["flat", "hnsw", "ivfpq"]
+FLAT_BELOW = 100_000
+LINKS, CONSTRUCTION, EFFORT = 32, 100, 256  # HNSW: links per node, candidates of building, search
+CODE_BYTES, PROBES, CANDIDATES = 64, 64, 400  # IVF-PQ: bytes per code, lists visited, re-ranked
+REDUCED = 384  # IVF-PQ: principal components kept before quantisation
+POINTS_PER_LIST = 40  # for training k-means; faiss warns below 39
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A search structure with its parameters and the reason for it."""
+
+    kind: Kind
+    parameters: dict[str, int | float | str]
+
+
+def choose(n: int, dimension: int, *, kind: str = "auto", memory: float | None = None) -> Choice:
+    """Choose structure and parameters.
+
+    Parameters
+    ----------
+    n : int
+        Vectors.
+    dimension : int
+    kind : {"auto", "flat", "hnsw", "ivfpq"}
+    memory : float, optional
+        Bytes the index may occupy; half of this machine's by default.
+
+    Raises
+    ------
+    UsageError
+        If there are too few vectors to train IVF-PQ.
+    """
+    check_option("kind", kind, ("auto", "flat", "hnsw", "ivfpq"))
+    budget = half_of_memory() if memory is None else memory
+    reason = "as asked"
+    if kind == "auto":
+        graph = n * bytes_per_vector("hnsw", n, dimension)
+        if n < FLAT_BELOW:
+            kind, reason = "flat", f"fewer than {FLAT_BELOW:,} vectors: exact search is fast enough"
+        elif graph <= budget:
+            kind = "hnsw"
+            reason = f"{graph / 1e9:.2f} GB fit into the budget of {budget / 1e9:.2f} GB"
+        else:
+            kind = "ivfpq"
+            reason = f"a graph of {graph / 1e9:.2f} GB exceeds the budget of {budget / 1e9:.2f} GB"
+    parameters: dict[str, int | float | str] = {"reason": reason}
+    if kind == "hnsw":
+        parameters |= {"links": LINKS, "construction": CONSTRUCTION, "effort": EFFORT}
+    elif kind == "ivfpq":
+        parameters |= _quantiser(n, dimension)
+    return Choice(kind, parameters)  # type: ignore[arg-type]
+
+
+def bytes_per_vector(kind: str, n: int, dimension: int) -> float:
+    """Return the bytes of the search structure per vector, without pictures and metadata.
+
+    Flat search keeps float32; HNSW float16 and its links (twice ``links`` on the ground floor,
+    offsets, and a share of the floors above); IVF-PQ code and row number, centroids and rotation
+    shared by all. IVF-PQ keeps float16 vectors on disk besides, which are not counted.
+    """
+    if kind == "flat":
+        return 4.0 * dimension
+    if kind == "hnsw":
+        upper = LINKS * 4 / (LINKS - 1)  # a node is on one more floor with probability 1 / links
+        return 2.0 * dimension + 2 * LINKS * 4 + upper + 4 + 8
+    parameters = _quantiser(n, dimension)
+    code, lists, reduced = (int(parameters[key]) for key in ("code_bytes", "lists", "reduced"))
+    shared = 4 * (lists * reduced + reduced * dimension + 256 * reduced)
+    return code + 8 + shared / n
+
+
+def _quantiser(n: int, dimension: int) -> dict[str, int | float | str]:
+    """Return parameters of IVF-PQ: about twice the square root of n lists, a power of two."""
+    lists = 2 ** max(0, round(log2(2 * sqrt(max(n, 1)))))
+    while lists > 1 and n < POINTS_PER_LIST * lists:
+        lists //= 2
+    if n < 256:
+        raise UsageError(
+            f"an IVF-PQ index of {n} vectors",
+            expected="256 vectors at least, to train codes of one byte",
+            remedy="leave --kind away: few vectors are searched exactly",
+        )
+    code = min(CODE_BYTES, dimension)
+    reduced = min(REDUCED, dimension) // code * code
+    return {
+        "lists": lists,
+        "code_bytes": code,
+        "reduced": reduced,
+        "probes": min(PROBES, lists),
+        "candidates": CANDIDATES,
+    }
+
+
+def half_of_memory() -> float:
+    """Return half of this machine's memory, in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2
