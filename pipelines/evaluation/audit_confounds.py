@@ -118,6 +118,12 @@ def _same_in_group(labels: Array, groups: Array) -> float:
     return float((counts * (counts - 1)).sum() / max((sizes * (sizes - 1)).sum(), 1))
 
 
+def _enough(labels: Array) -> bool:
+    """Whether permutations of the labels can reach a small p-value at all."""
+    n_kinds = int(labels.max()) + 1
+    return n_kinds > 1 and len(labels) >= max(12, 2 * n_kinds)
+
+
 def _numbers(found: tuple[float, float, float]) -> dict[str, float]:
     return dict(zip(("observed", "chance", "p_value"), found, strict=True))
 
@@ -157,7 +163,7 @@ def audit_global_signal(recording: Recording) -> Finding:
     )
     means = np.bincount(codes, global_signal(recording)) / np.bincount(codes)
     labels = np.unique(category[first], return_inverse=True)[1]
-    if labels.max() == 0 or len(labels) < 2 * (labels.max() + 1):
+    if not _enough(labels):
         reason = f"{len(labels)} pictures in {labels.max() + 1} categories: too few to tell"
         return Finding(name, "not checked", reason, subject=subject)
     found = _test(lambda permuted: _explained(means, permuted), labels)
@@ -206,7 +212,7 @@ def audit_gaze(trials: pd.DataFrame, *, subject: str | None = None) -> Finding:
                 lambda rows, v=values: _explained(v[rows], codes), np.arange(len(values)), session
             )
         labels = None if category is None else np.unique(category[first], return_inverse=True)[1]
-        if labels is not None and labels.max() > 0 and 2 * (labels.max() + 1) <= len(labels):
+        if labels is not None and _enough(labels):
             means = np.bincount(codes, values) / np.bincount(codes)
             tests["by category"] = _test(lambda own, m=means: _explained(m, own), labels)
         details |= {f"{column} {kind}": _numbers(found) for kind, found in tests.items()}
