@@ -16,7 +16,7 @@ from phosphene.names import require
 from phosphene.pipelines.report.thumbnails import png_address
 from phosphene.types import VoxelSpace
 
-__all__ = ["BrainMap", "Slice", "brain_map_of", "draw_brain_map", "voxel_importance"]
+__all__ = ["BrainMap", "Slice", "brain_map_of", "draw_brain_map", "draw_slices", "voxel_importance"]
 
 Array = np.ndarray[Any, Any]
 
@@ -165,7 +165,7 @@ def draw_brain_map(folder: Path, subject: str) -> BrainMap:
     top = float(np.percentile(importance, 99)) or 1.0
     return BrainMap(
         subject=subject,
-        slices=_slices(space, importance, top),
+        slices=draw_slices(space, importance, top),
         colours=_colours(),
         top=top,
         meaning=f"Norm of each voxel's ridge weights over all targets; voxels are {scaled}, "
@@ -173,7 +173,7 @@ def draw_brain_map(folder: Path, subject: str) -> BrainMap:
     )
 
 
-def _slices(space: VoxelSpace, importance: Array, top: float) -> tuple[Slice, ...]:
+def draw_slices(space: VoxelSpace, importance: Array, top: float) -> tuple[Slice, ...]:
     """Draw slices through the voxels, evenly between the lowest and the highest."""
     plotting = require("nilearn.plotting", "fmri")
     images = require("nilearn.image", "fmri")

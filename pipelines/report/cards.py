@@ -94,7 +94,7 @@ def _chosen(content: Content) -> list[int]:
     if ranking is None:
         return everything[:MAX_ITEMS]
     kept = {item for items in ranking.exemplars().values() for item in items}
-    kept |= set(ranking.spread(MAX_ITEMS if len(ranking.order) <= MAX_ITEMS else MAX_ITEMS - 3))
+    kept |= set(ranking.spread(MAX_ITEMS if len(ranking.order) <= MAX_ITEMS else MAX_ITEMS - 1))
     ranked = [item for item in ranking.order if item in kept & set(everything)]
     unranked = sorted(set(everything) - set(ranking.order))
     return [*ranked, *unranked][:MAX_ITEMS]

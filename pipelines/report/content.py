@@ -197,6 +197,12 @@ class Content:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def name_of(self, metric: str) -> str:
+        """Return words for one of the metrics, as they stand within a sentence."""
+        words = next((one.name for one in self.measures if one.id == metric), metric_words(metric))
+        first = words.split()[0]
+        return words if first[1:] != first[1:].lower() else first.lower() + words[len(first) :]
+
     @property
     def ranked_by(self) -> Measure | None:
         """The metric that items are ranked by."""

@@ -29,7 +29,7 @@ from phosphene.pipelines.report.from_reconstruction import (
 )
 from phosphene.pipelines.report.panels import number
 from phosphene.pipelines.report.ranking import Ranking, rank_items
-from phosphene.schemas import EvaluatedMetric, EvaluationFile
+from phosphene.schemas import EvaluatedMetric, EvaluationFile, RunFile
 
 __all__ = ["EVALUATION", "content_of_evaluation"]
 
@@ -73,12 +73,9 @@ def content_of_evaluation(
         Where the model lies, for the map of voxels; by default where the run found it.
     """
     result = EvaluationFile.load(Path(folder) / EVALUATION)
-    images, truth, missing = _pictures(result, stimuli=stimuli)
-    virtual = is_virtual(
-        f"{result.name} {result.model or ''} {result.protocol.truth}",
-        result.protocol.training,
-        result.config,
-    )
+    images, truth, missing = _pictures(Path(folder), result, stimuli=stimuli)
+    names = f"{result.name} {result.model or ''} {result.protocol.truth}"
+    virtual = is_virtual(names, result.protocol.training, _input(result))
     brain, brain_missing = _brain(result, model)
     return Content(
         heading=f"Evaluation of {result.name}",
@@ -108,21 +105,28 @@ def content_of_evaluation(
 
 
 def _pictures(
-    result: EvaluationFile, *, stimuli: bool
+    folder: Path, result: EvaluationFile, *, stimuli: bool
 ) -> tuple[list[Sequence[Pictures]], ShownFiles | None, str]:
     """Return the predictions and what was shown, or say that they are gone."""
-    root = Path(str(result.config.get("predictions") or ""))
+    own = result.config.get("model") is not None  # decoded by the evaluation, into its own folder
+    root = (folder if own else Path()) / result.predictions
     files = [[root / name for name in item.files] for item in result.items]
     if not all(path.is_file() for paths in files for path in paths):
         none: list[Sequence[Pictures]] = [[] for _ in result.items]
-        return none, None, f"The predictions are not in {root.name or 'their folder'} any more."
+        return none, None, f"The predictions are not found: {root.name} is elsewhere or changed."
     images: list[Sequence[Pictures]] = [PictureFiles(paths) for paths in files]
     if not stimuli:
         return images, None, ""
     shown = _shown_files(result, root)
     if any(item.picture not in shown for item in result.items):
-        return images, None, "The shown pictures are not where the evaluation found them any more."
+        return images, None, "The shown pictures are not found where the evaluation had them."
     return images, ShownFiles(result, shown), ""
+
+
+def _input(result: EvaluationFile) -> dict[str, Any]:
+    """Return the settings of the run that made the predictions, where it left them."""
+    run = Path(result.predictions) / "run.json"
+    return RunFile.load(run).config if run.is_file() else {}
 
 
 def _shown_files(result: EvaluationFile, predictions: Path) -> dict[str, Path]:
@@ -240,26 +244,13 @@ def _audit(result: EvaluationFile, *, stimuli: bool) -> list[tuple[str, str]]:
     if result.n_seen_in_training is not None:
         found = f"{result.n_seen_in_training} of {len(result.items)}"
         rows.append(("Items whose picture was in training", found))
-    rows += [(_words(key), words) for key, words in _facts(result.audit or {}, stimuli=stimuli)]
+    for key, value in (result.audit or {}).items():
+        if key == "line":
+            rows.insert(0, ("In short", str(value).removeprefix("overlap: ")))
+        elif isinstance(value, (int, float)) or (isinstance(value, str) and stimuli):
+            words = f"{value:,}" if isinstance(value, int) else f"{value}"
+            rows.append((key.removeprefix("n_").replace("_", " ").capitalize(), words))
     return rows
-
-
-def _facts(values: dict[str, Any], *, stimuli: bool) -> list[tuple[str, str]]:
-    facts = []
-    for key, value in values.items():
-        if isinstance(value, bool):
-            facts.append((key, "yes" if value else "no"))
-        elif isinstance(value, float):
-            facts.append((key, f"{value:.3g}"))
-        elif isinstance(value, int):
-            facts.append((key, f"{value:,}"))
-        elif isinstance(value, str) and (stimuli or key == "line"):
-            facts.append(("summary" if key == "line" else key, value))
-    return facts
-
-
-def _words(key: str) -> str:
-    return key.replace("_", " ").capitalize()
 
 
 def _brain(result: EvaluationFile, named: str | None) -> tuple[BrainMap | None, str]:

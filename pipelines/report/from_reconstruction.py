@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import phosphene
 from phosphene.pipelines.report.brain_map import brain_map_of
@@ -20,6 +21,7 @@ from phosphene.pipelines.report.content import (
 from phosphene.pipelines.report.ranking import Ranking, rank_items
 from phosphene.schemas import MetricsFile, Protocol, RunFile
 from phosphene.trials import UNKNOWN
+from phosphene.types import VoxelSpace
 
 if TYPE_CHECKING:
     from phosphene.pipelines.reconstruction import Reconstruction
@@ -82,22 +84,40 @@ def content_of_reconstruction(
     )
 
 
-def is_virtual(model: str, protocol: Protocol | None, config: Mapping[str, Any]) -> bool:
+def is_virtual(names: str, protocol: Protocol | None, config: Mapping[str, Any]) -> bool:
     """Return whether the recordings are simulated, by every trace that a run leaves of it.
 
-    The model, its training data and the described source of the input are looked at: a report
-    that wrongly says virtual does less harm than one that passes a simulation off as people.
+    Names are looked at, the described source of the input, and the grid of the voxels, which
+    is that of virtual subjects alone. A report that wrongly says virtual does less harm than one
+    that passes a simulation off as people.
+
+    Parameters
+    ----------
+    names : str
+        Of the model and of whatever else has a name.
+    protocol : Protocol, optional
+    config : mapping
+        Settings of the run.
     """
-    names = [model, protocol.dataset if protocol else "", str(config.get("dataset") or "")]
+    said = [names]
+    if protocol is not None:
+        said.append(protocol.dataset)
+        if _virtual_grid() in protocol.mask:
+            return True
     source = config.get("input")
     description = Path(str(source)) / "dataset_description.json" if source else None
     if description is not None and description.is_file():
-        try:
-            content = json.loads(description.read_text(encoding="utf-8"))
-            names += [str(content.get("Name", "")), json.dumps(content.get("GeneratedBy", ""))]
-        except (ValueError, AttributeError):
-            pass  # a damaged description says nothing; reading the recording will have said so
-    return any(re.search(r"\bvirtual\b|\bsimulat", name, re.IGNORECASE) for name in names)
+        # A damaged description says nothing; reading the recording will have told.
+        said.append(description.read_text(encoding="utf-8", errors="replace"))
+    return any(re.search(r"\bvirtual\b|\bsimulat", text, re.IGNORECASE) for text in said)
+
+
+def _virtual_grid() -> str:
+    """Return the grid of virtual subjects as a protocol words it."""
+    from phosphene.data.virtual.anatomy import GRID_SHAPE, grid_affine
+
+    space = VoxelSpace(GRID_SHAPE, np.arange(1), grid_affine())
+    return space.describe().rpartition(", ")[0]
 
 
 def _lead(run: RunFile) -> str:

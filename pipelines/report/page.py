@@ -16,7 +16,6 @@ from phosphene.pipelines.report.content import (
     Content,
     Retrieved,
     control_words,
-    metric_words,
 )
 from phosphene.pipelines.report.panels import curve_plot, panel
 
@@ -127,16 +126,12 @@ def ranking_rule(content: Content) -> str:
     if ranking is None:
         return ""
     n = len(ranking.order)
-    ties = f"{_lower(metric_words(ranking.ties))}, then by " if ranking.ties else ""
+    ties = f"{content.name_of(ranking.ties)}, then by " if ranking.ties else ""
     return (
-        f"Ranked by {_lower(metric_words(ranking.metric))} [{ranking.metric}]; ties go by {ties}"
+        f"Ranked by {content.name_of(ranking.metric)} [{ranking.metric}]; ties go by {ties}"
         f"the order of the items. Best is rank 1, median rank {(n - 1) // 2 + 1}, worst rank {n}: "
         "a rule, not a choice."
     )
-
-
-def _lower(words: str) -> str:
-    return words if words[:2].isupper() else words[0].lower() + words[1:]
 
 
 def _orders(content: Content) -> list[tuple[str, str]]:
@@ -147,7 +142,7 @@ def _orders(content: Content) -> list[tuple[str, str]]:
     higher = {measure.id: measure.higher_is_better for measure in content.measures}
     for place, metric in enumerate(content.scores):
         direction = "down" if higher.get(metric, True) else "up"
-        found.append((f"s{place} {direction}", f"{metric_words(metric)}, best first"))
+        found.append((f"s{place} {direction}", f"{content.name_of(metric)}, best first"))
     return found
 
 
