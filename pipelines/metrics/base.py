@@ -48,13 +48,21 @@ class ItemMetric(Metric):
         super().__init__(**kwargs)
         self.spec = spec
         self._kept: list[str] = []
+        self._large: list[str] = []
         self.add_state("labels", [], dist_reduce_fx="cat")
 
-    def keep(self, *states: str) -> None:
-        """Name the states of one row per item."""
+    def keep(self, *states: str, large: bool = False) -> None:
+        """Name the states of one row per item.
+
+        Those that are ``large`` are left as they came by :meth:`collected`, to be read in
+        pieces; they do not tell whether an item that came twice is the same.
+        """
         for name in states:
             self.add_state(name, [], dist_reduce_fx="cat")
-        self._kept += states
+        if large:
+            self._large += states
+        else:
+            self._kept += states
 
     def add(self, items: Sequence[str], **states: Tensor | Array) -> None:
         """Append one row per item to every state that :meth:`keep` named."""
@@ -63,7 +71,7 @@ class ItemMetric(Metric):
             raise InputError("an item whose label is empty or holds a zero byte", "other labels")
         rows = {name: torch.as_tensor(value) for name, value in states.items()}
         lengths = {name: len(value) for name, value in rows.items()} | {"items": len(labels)}
-        if sorted(rows) != sorted(self._kept) or len(set(lengths.values())) != 1:
+        if sorted(rows) != sorted(self._kept + self._large) or len(set(lengths.values())) != 1:
             raise InputError(
                 f"a batch of {', '.join(f'{n} {name}' for name, n in lengths.items())}",
                 expected=f"as many labels as rows of {', '.join(self._kept)}",
@@ -81,7 +89,7 @@ class ItemMetric(Metric):
         return state if isinstance(state, list) else [state]
 
     def collected(self) -> tuple[tuple[str, ...], dict[str, Tensor]]:
-        """Return the labels, sorted, and every state in their order.
+        """Return the labels, sorted, and every state in their order but the large ones.
 
         An item that came twice with equal rows counts once: samplers that share items among
         processes repeat some of them so that each process has as many.
@@ -91,27 +99,33 @@ class ItemMetric(Metric):
         InputError
             If there is no item, or two different ones have the same label.
         """
+        labels, order = self.order()
+        states = {name: _joined(self._rows(name)) for name in self._kept}
+        if order != list(range(len(order))):  # selecting copies: not where all is in order
+            states = {name: value[order] for name, value in states.items()}
+        return labels, states
+
+    def order(self) -> tuple[tuple[str, ...], list[int]]:
+        """Return the labels, sorted, and for each the row of the states where it stands."""
         found = b"".join(part.cpu().numpy().tobytes() for part in self._rows("labels"))
         labels = found.decode().split("\x00")[:-1]
         if not labels:
             raise InputError(
                 f"no items for the metric {self.spec.id}", "at least one call of update"
             )
-        states = {name: _joined(self._rows(name)) for name in self._kept}
+        states = [_joined(self._rows(name)) for name in self._kept]
         order = sorted(range(len(labels)), key=labels.__getitem__)
         kept = [order[0]]
         for row in order[1:]:
             if labels[row] != labels[kept[-1]]:
                 kept.append(row)
-            elif not all(_equal(value[row], value[kept[-1]]) for value in states.values()):
+            elif not all(_equal(value[row], value[kept[-1]]) for value in states):
                 raise InputError(
                     f"two different items labelled {labels[row]!r} in the metric {self.spec.id}",
                     expected="one label per item",
                     remedy="add sample, subject or trial to the label",
                 )
-        if kept != list(range(len(labels))):  # selecting copies: not where all is in order
-            states = {name: value[kept] for name, value in states.items()}
-        return tuple(labels[row] for row in kept), states
+        return tuple(labels[row] for row in kept), kept
 
     def outcome(
         self,

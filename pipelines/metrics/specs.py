@@ -158,6 +158,8 @@ class MetricOutcome(BaseModel):
     chance : float or None
         Of these items, where it depends on how many there are; else that of the spec.
     note : str
+    weights_hash : str
+        Identity of the weights of the network that was used, if one was.
     details : dict of str to float
         Further numbers of the same kind, such as the interval that a paper's code reports.
     """
@@ -170,6 +172,7 @@ class MetricOutcome(BaseModel):
     collapsed: bool = False
     chance: float | None = None
     note: str = ""
+    weights_hash: str = ""
     details: dict[str, float] = {}
 
 
