@@ -67,6 +67,10 @@ def evaluate(
     network: Annotated[
         str | None, typer.Option(help="Folder with weights of the metrics' networks.")
     ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(help="Folder where features of shown pictures are kept for the next run."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pictures at a time. [32]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
     seed: Seed = None,
@@ -103,6 +107,7 @@ def evaluate(
         "size": size,
         "allow_missing": True if allow_missing else None,
         "network": network,
+        "cache": cache,
         "batch_size": batch_size,
         "device": device,
         "seed": seed,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import Pictures
+from phosphene.errors import InputError
 from phosphene.pipelines.evaluation.predictions import Item, Predictions
 from phosphene.pipelines.evaluation.reading import PairReader
 from phosphene.pipelines.evaluation.rivals import mean_of_training
@@ -18,7 +19,7 @@ from phosphene.schemas import MetricsFile, Protocol, RunFile
 if TYPE_CHECKING:
     from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
 
-__all__ = ["Background", "background_of"]
+__all__ = ["Background", "audit_facts", "background_of"]
 
 
 @dataclass
@@ -86,6 +87,23 @@ class Background:
         return max(found, self.seen or 0)
 
 
+def audit_facts(dataset: CanonicalDataset, parts: Sequence[str]) -> dict[str, Any]:
+    """Return what an audit says of a dataset, or why it cannot be made.
+
+    Parameters
+    ----------
+    dataset : CanonicalDataset
+    parts : sequence of str
+        Models and generators in use, for what is known about their training sets.
+    """
+    from phosphene.pipelines.evaluation.audit import audit_dataset
+
+    try:
+        return audit_dataset(dataset, parts=parts).facts()
+    except InputError as error:
+        return {"not_checked": error.found}
+
+
 def background_of(predictions: Predictions, shown: Shown, config: EvaluateConfig) -> Background:
     """Return what a folder of predictions, and the dataset beside it, say of themselves."""
     dataset = shown.dataset
@@ -99,4 +117,6 @@ def background_of(predictions: Predictions, shown: Shown, config: EvaluateConfig
         metrics = predictions.root / "metrics.json"
         if metrics.is_file():
             found.seen = MetricsFile.load(metrics).n_seen_in_training
+    if dataset is not None:
+        found.audit = audit_facts(dataset, [] if found.model is None else [found.model])
     return found

@@ -12,7 +12,7 @@ import numpy as np
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import write_picture
 from phosphene.errors import InputError
-from phosphene.pipelines.evaluation.background import Background
+from phosphene.pipelines.evaluation.background import Background, audit_facts
 from phosphene.pipelines.evaluation.brain_controls import (
     fewer_repetitions,
     nearest_training,
@@ -174,6 +174,7 @@ def _background(
         training=model.parts.protocol.model_copy(update={"averaging_test": words}),
         dataset=dataset,
         mean=None if kept is None else to_uint8(kept[None])[0],
+        audit=audit_facts(dataset, [model.parts.name, model.generator.name]),
     )
 
 

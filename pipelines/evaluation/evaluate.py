@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from phosphene.config import Config
@@ -37,6 +38,7 @@ from phosphene.pipelines.evaluation.rivals import (
 from phosphene.pipelines.evaluation.scoring import Scorer, SubjectScores
 from phosphene.pipelines.evaluation.shown import Shown, read_categories, read_shown
 from phosphene.pipelines.evaluation.suites import create_suite, suite_metrics
+from phosphene.pipelines.reconstructor import _choose_device
 from phosphene.pipelines.versions import package_versions
 from phosphene.schemas import (
     EvaluatedItem,
@@ -72,7 +74,8 @@ class EvaluateConfig(Config):
     category: str | None = None
     size: int | None = None
     allow_missing: bool = False
-    networks: tuple[str, ...] = ()
+    network: str | None = None
+    cache: str | None = None
     batch_size: int = 32
     n_permutations: int = 1000
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -106,7 +109,10 @@ def evaluate(config: EvaluateConfig) -> tuple[Path, EvaluationFile]:
         else:
             shown, predictions = _given(config)
             background = background_of(predictions, shown, config)
-        result = evaluate_predictions(config, predictions, shown, background)
+        with TemporaryDirectory(dir=building) as features:
+            result = evaluate_predictions(
+                config, predictions, shown, background, cache=config.cache or features
+            )
         path = write_evaluation(building, result)
     return target / path.name, result
 
@@ -162,7 +168,12 @@ def _given(config: EvaluateConfig) -> tuple[Shown, Predictions]:
 
 
 def evaluate_predictions(
-    config: EvaluateConfig, predictions: Predictions, shown: Shown, background: Background
+    config: EvaluateConfig,
+    predictions: Predictions,
+    shown: Shown,
+    background: Background,
+    *,
+    cache: str | None = None,
 ) -> EvaluationFile:
     """Score predictions against what was shown, beside every control there is.
 
@@ -173,6 +184,8 @@ def evaluate_predictions(
     shown : Shown
     background : Background
         What is known of how the predictions came about, and which rivals that gives.
+    cache : str, optional
+        Folder where features of shown pictures are kept.
     """
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     items, n_missing = match_items(
@@ -183,8 +196,9 @@ def evaluate_predictions(
         items = [replace(item, category=categories[item.picture]) for item in items]
     reader = PairReader(items, shown.files, size=config.size)
     rivals = _rivals(reader, background, predictions.root)
+    order = suite_metrics(config.suite, config.metrics)
     metrics, absent = create_suite(
-        suite_metrics(config.suite, config.metrics), networks=config.networks, device=config.device
+        order, network=config.network, cache=cache, device=_choose_device(config.device)
     )
     scorer = Scorer(
         reader,
@@ -196,7 +210,6 @@ def evaluate_predictions(
         seed=config.seed,
     )
     scores = _by_subject(scorer, items)
-    order = suite_metrics(config.suite, config.metrics)
     found, failed = assemble_metrics(
         scores, [item.picture for item in items], [name for name in order if name in metrics]
     )

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from phosphene.pipelines.evaluation.pairing import correlation_matrix, win_scores
+from phosphene.pipelines.evaluation.pairing import win_scores
+from phosphene.pipelines.metrics.identification import allowed_pairs, identify
 from phosphene.pipelines.metrics.specs import MetricSpec
 
 __all__ = ["IdentifiedPairs", "is_identification"]
 
 Array = np.ndarray[Any, Any]
+ROUNDING = 1e-6  # of correlations of float32 features
 
 
 def is_identification(spec: MetricSpec) -> bool:
@@ -25,29 +27,58 @@ class IdentifiedPairs:
     """Two-way identification of every prediction as if each picture had been shown.
 
     Permutations, and identification within categories, then cost an indexing each. The share of
-    others that are beaten is tested also where the metric itself counts otherwise (first among
-    n, or ties lost): the test has to be about the pairing, and is fair in any of these counts.
+    others that are beaten is what is permuted also where the metric itself counts otherwise
+    (first among n, ties lost): which pairing is right is the same question in any of these.
+
+    Parameters
+    ----------
+    categories : mapping of str to str, optional
+        Of each picture.
     """
 
-    def __init__(self, spec: MetricSpec) -> None:
-        self.spec = spec
-        # For each item: the round's items in order, and the similarity of their truths to it.
-        self._similarity: dict[int, list[tuple[list[int], Array]]] = defaultdict(list)
+    def __init__(self, categories: Mapping[str, str] | None = None) -> None:
+        self.categories = categories
+        # For each item: its score as each picture, in the sorted order of all of them.
+        self._wins: dict[int, list[Array]] = defaultdict(list)
+        self._within: dict[int, list[float]] = defaultdict(list)
 
-    def add(self, part: Sequence[int], metric: Any) -> None:
-        """Take what a metric holds of one round, one item per picture, before it is reset."""
-        _, states = metric.collected()
-        predicted, truth = (states[name].cpu().numpy() for name in ("predicted", "truth"))
-        similarity = correlation_matrix(predicted, truth)
-        order = sorted(part)
-        for column, row in enumerate(order):
-            self._similarity[row].append((order, similarity[:, column]))
+    def add(self, part: Sequence[int], pictures: Sequence[str], metric: Any) -> None:
+        """Take what a metric holds of one round, one item per picture, before it is reset.
+
+        Parameters
+        ----------
+        part : sequence of int
+            Rows of the items, in the order of their labels.
+        pictures : sequence of str
+            What each of them is of.
+        metric : FeatureIdentification
+        """
+        _, order = metric.order()
+        similarity, copies = metric._correlations(order)
+        level = np.round(similarity / ROUNDING)  # equal features differ by rounding
+        by_truth = metric.candidates == "truths"
+        wins = win_scores(level) if by_truth else win_scores(level.T).T
+        wins = wins[np.argsort(np.asarray(pictures))]
+        for column, row in enumerate(part):
+            self._wins[row].append(wins[:, column])
+        if self.categories is None:
+            return
+        groups = np.asarray([self.categories[name] for name in pictures])
+        found = identify(
+            similarity,
+            allowed_pairs(len(part), groups=groups),
+            copies=copies,
+            tolerance=ROUNDING,
+            candidates=metric.candidates,
+        )
+        for row, score in zip(part, found.scores.tolist(), strict=True):
+            self._within[row].append(score)
 
     def matrix(self, rows: Sequence[int], pictures: Sequence[str]) -> Array:
         """Return the score of every pairing, (n_pictures, n_pictures).
 
         Row p, column q: the share of other pictures that p beats for the predictions of q, mean
-        over their items and samples. Pictures are in the order of their first row.
+        over their items and samples. Pictures are sorted.
 
         Parameters
         ----------
@@ -56,37 +87,20 @@ class IdentifiedPairs:
         pictures : sequence of str
             Of each of them.
         """
-        columns, codes = self._columns(rows, pictures)
-        wins = win_scores(columns)
-        sums = np.zeros((len(columns), len(columns)))
-        np.add.at(sums.T, codes, wins.T)
-        return np.asarray(sums / np.bincount(codes))
+        names = sorted(set(pictures))
+        place = {name: number for number, name in enumerate(names)}
+        sums, counts = np.zeros((len(names), len(names))), np.zeros(len(names))
+        for row, picture in zip(rows, pictures, strict=True):
+            for column in self._wins[row]:
+                sums[:, place[picture]] += column
+                counts[place[picture]] += 1
+        return np.asarray(sums / counts)
 
-    def within(
-        self, rows: Sequence[int], pictures: Sequence[str], categories: Mapping[str, str]
-    ) -> Array:
+    def within(self, rows: Sequence[int]) -> Array | None:
         """Return two-way identification of each item within its category, (n_items,).
 
-        NaN for a picture that is alone in its category.
+        NaN for a picture that is alone in its category; ``None`` where categories are unknown.
         """
-        columns, codes = self._columns(rows, pictures)
-        names = list(dict.fromkeys(pictures))
-        wins = win_scores(columns, groups=[categories[name] for name in names])
-        own = wins[codes, np.arange(len(codes))]
-        owner = np.repeat(np.arange(len(rows)), [len(self._similarity[row]) for row in rows])
-        return np.asarray(np.bincount(owner, weights=own) / np.bincount(owner))
-
-    def _columns(self, rows: Sequence[int], pictures: Sequence[str]) -> tuple[Array, Array]:
-        """Return similarities (n_pictures, n_predictions) and the picture of each column."""
-        of_row = dict(zip(rows, pictures, strict=True))
-        names = list(dict.fromkeys(pictures))
-        place = {name: number for number, name in enumerate(names)}
-        # Every round holds its pictures in the order of its rows; bring them into one order.
-        found, codes = [], []
-        for row in rows:
-            for order, column in self._similarity[row]:
-                arranged = np.empty(len(names))
-                arranged[[place[of_row[other]] for other in order]] = column
-                found.append(arranged)
-                codes.append(place[of_row[row]])
-        return np.stack(found, axis=1), np.asarray(codes)
+        if self.categories is None:
+            return None
+        return np.array([np.mean(self._within[row]) for row in rows])

@@ -55,8 +55,9 @@ def metric_table(evaluation: EvaluationFile) -> str:
     known = {"grey_picture", "mean_picture"}
     others = sorted({n for m in evaluation.metrics for n in m.controls} - known)
     lines = ["\t".join([*FIRST_COLUMNS, *MORE_COLUMNS, *others, "note"])]
+    facts = _overlap_words(evaluation)
     for metric in evaluation.metrics:
-        lines.append("\t".join(_metric_cells(metric, others)))
+        lines.append("\t".join(_metric_cells(metric, others, facts)))
     width = len(FIRST_COLUMNS) + len(MORE_COLUMNS) + len(others)
     for absent in evaluation.absent:
         cells = [absent.id, *[UNKNOWN] * (width - 1), f"absent: {absent.reason}"]
@@ -64,7 +65,20 @@ def metric_table(evaluation: EvaluationFile) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _metric_cells(metric: EvaluatedMetric, others: Iterable[str]) -> list[str]:
+def _overlap_words(evaluation: EvaluationFile) -> str:
+    """Return what every row has to say where test pictures were trained on."""
+    words = []
+    if evaluation.n_seen_in_training:
+        words.append(
+            f"{evaluation.n_seen_in_training} of {len(evaluation.items)} items show pictures that "
+            "the model was trained on"
+        )
+    if evaluation.audit is not None and evaluation.audit.get("n_shared_stimuli"):
+        words.append(str(evaluation.audit["line"]))
+    return "; ".join(words)
+
+
+def _metric_cells(metric: EvaluatedMetric, others: Iterable[str], facts: str) -> list[str]:
     low, high = metric.interval or (None, None)
     within = None if metric.within_category is None else metric.within_category.value
     controls = metric.controls
@@ -78,7 +92,7 @@ def _metric_cells(metric: EvaluatedMetric, others: Iterable[str]) -> list[str]:
         *map(number, (controls.get("grey_picture"), metric.permuted.mean, metric.permuted.p_value)),
         number(within),
         *(number(controls.get(name)) for name in others),
-        _one_line("; ".join(part for part in (collapsed, metric.note) if part)) or UNKNOWN,
+        _one_line("; ".join(part for part in (facts, collapsed, metric.note) if part)) or UNKNOWN,
     ]
 
 

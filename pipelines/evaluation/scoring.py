@@ -50,7 +50,8 @@ class MetricScores:
     test : PermutationResult or None
         Of the pairing.
     wrong : float or None
-        Mean over all wrong pairs.
+        Mean over all wrong pairs; of identification over all pairs, as a right one takes its
+        wins from wrong ones.
     within : ndarray of shape (n_items,) or None
         Identification among pictures of the same category.
     """
@@ -126,7 +127,7 @@ class Scorer:
         rounds = self._rounds(rows)
         outcomes: dict[str, list[tuple[Round, MetricOutcome]]] = defaultdict(list)
         pairs = {
-            name: IdentifiedPairs(metric.spec)
+            name: IdentifiedPairs(self.categories)
             for name, metric in live.items()
             if is_identification(metric.spec)
         }
@@ -140,7 +141,7 @@ class Scorer:
                         absent[name] = outcome.note
                         del live[name]
                     elif name in pairs:
-                        pairs[name].add(part, metric)
+                        pairs[name].add(sorted(part), self._pictures(sorted(part)), metric)
                     metric.reset()
                     outcomes[name].append((part, outcome))
         found = {name: self._mean(rows, outcomes[name]) for name in live}
@@ -163,6 +164,9 @@ class Scorer:
             for number in range(most)
         ]
 
+    def _pictures(self, rows: Sequence[int]) -> list[str]:
+        return [self.reader.items[row].picture for row in rows]
+
     def _sample(self, number: int) -> PictureOf:
         return lambda row: self.reader.sample(row, number)
 
@@ -179,7 +183,7 @@ class Scorer:
         for start in progress(starts, label=label, total=len(starts)):
             batch = part[start : start + self.batch_size]
             predicted = np.stack([picture(row) for row in batch])
-            truth = np.stack([self.reader.shown(self.reader.items[row].picture) for row in batch])
+            truth = np.stack([self.reader.shown(name) for name in self._pictures(batch)])
             labels = [f"{row:09d}" for row in batch]
             for name, metric in list(live.items()):
                 try:
@@ -252,11 +256,10 @@ class Scorer:
             if spec.kind != "picture":
                 continue
             if name in pairs:
-                pictures = [self.reader.items[row].picture for row in rows]
-                matrix = pairs[name].matrix(rows, pictures)
+                matrix = pairs[name].matrix(rows, self._pictures(rows))
                 groups = None
-                if self.categories is not None:
-                    scores.within = pairs[name].within(rows, pictures, self.categories)
+                scores.within = pairs[name].within(rows)
+                among = np.ones(matrix.shape, dtype=bool)
             else:
                 size = block_size(
                     len(rows) * self.reader.n_samples,
@@ -267,18 +270,16 @@ class Scorer:
                 words = f"{label}wrong pairs, {name}"
                 matrix = blocks.matrix(live[name], batch_size=self.batch_size, label=words)
                 groups = blocks.groups
-            scores.wrong, scores.test = self._test(matrix, groups, spec.higher_is_better)
+                among = ~np.eye(len(matrix), dtype=bool)
+            if len(matrix) > 1 and np.isfinite(matrix[among]).any():
+                scores.wrong = float(np.nanmean(matrix[among]))
+                scores.test = self._test(matrix, groups, spec.higher_is_better)
 
-    def _test(
-        self, matrix: Array, groups: Array | None, higher: bool
-    ) -> tuple[float | None, PermutationResult | None]:
-        wrong = matrix[~np.eye(len(matrix), dtype=bool)]
-        if not np.isfinite(wrong).any():
-            return None, None
+    def _test(self, matrix: Array, groups: Array | None, higher: bool) -> PermutationResult:
         drawn = exchange_labels(
             len(matrix), within=groups, n_permutations=self.n_permutations, seed=self.seed
         )
-        return float(np.nanmean(wrong)), permutation_test(matrix, drawn, higher_is_better=higher)
+        return permutation_test(matrix, drawn, higher_is_better=higher)
 
 
 def _reason(error: AssetError | InputError) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,55 @@ from phosphene.schemas import AbsentMetric
 
 __all__ = ["SUITES", "create_suite", "suite_metrics"]
 
+# What `reconstruct` itself reports, and colours and edges: no network, no weights.
 QUICK = (
     "pixcorr/strict-v1",
     "ssim/uniform7-v1",
     "mse/unit-range-v1",
+    "two-way-pixels/strict-v1",
+    "colour/strict-v1",
+    "edges/strict-v1",
 )
 SUITES: dict[str, tuple[str, ...]] = {
     "quick": QUICK,
-    "nsd": QUICK,
-    "things-eeg": QUICK,
-    "video": (),
+    "nsd": (
+        "pixcorr/strict-v1",
+        "ssim/strict-v1",
+        "psnr/strict-v1",
+        "two-way-pixels/strict-v1",
+        "alexnet2/strict-v1",
+        "alexnet5/strict-v1",
+        "inception/strict-v1",
+        "clip/strict-v1",
+        "dinov2/strict-v1",
+        "efficientnet-lite0/strict-v1",
+        "efficientnet-b1-distance/strict-v1",
+        "swav-distance/strict-v1",
+        "colour/strict-v1",
+        "edges/strict-v1",
+    ),
+    "things-eeg": (
+        "pixcorr/strict-v1",
+        "ssim/strict-v1",
+        "two-way-pixels/strict-v1",
+        "alexnet2/strict-v1",
+        "alexnet5/strict-v1",
+        "inception/strict-v1",
+        "clip/strict-v1",
+        "efficientnet-lite0/strict-v1",
+        "50-way-efficientnet-lite0/strict-v1",
+        "swav-distance/strict-v1",
+    ),
+    "video": (
+        "video-ssim/strict-v1",
+        "video-psnr/strict-v1",
+        "hue-correlation/strict-v1",
+        "flow-epe/strict-v1",
+        "temporal-consistency/strict-v1",
+        "video-identification/strict-v1",
+        "video-2way/strict-v1",
+        "video-50way/strict-v1",
+    ),
 }
 NEEDS = {
     "retrieval": "it compares embeddings: give --model and --dataset",
@@ -40,7 +81,11 @@ def suite_metrics(suite: str, metrics: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def create_suite(
-    names: Sequence[str], *, networks: Sequence[str] = (), device: str = "auto"
+    names: Sequence[str],
+    *,
+    network: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
 ) -> tuple[dict[str, Any], list[AbsentMetric]]:
     """Make the metrics that can run on pictures here, and say why others cannot.
 
@@ -48,45 +93,46 @@ def create_suite(
     ----------
     names : sequence of str
         Ids.
-    networks : sequence of str
-        ``NAME=FOLDER``: where weights of a network lie.
+    network : str, optional
+        Folder where weights of networks lie; what it lacks is looked for where it usually is.
+    cache : path, optional
+        Folder where features of truths are kept, found again by network and content.
     device : str
-        ``auto``, ``cpu`` or ``cuda``.
+        Of the networks.
 
     Returns
     -------
     metrics : dict of str to torchmetrics.Metric
     absent : list of AbsentMetric
     """
-    folders = _folders(networks, names)
+    if network is not None and not Path(network).is_dir():
+        raise UsageError(
+            f"there is no folder {network}",
+            expected="a folder with weights of networks (--network)",
+            remedy="check the path",
+        )
     metrics, absent = {}, []
     for name in names:
         spec = METRICS[name].spec
         if spec.kind in NEEDS:
             absent.append(AbsentMetric(id=name, reason=NEEDS[spec.kind]))
             continue
-        options: dict[str, Any] = {}
-        if spec.network in folders:
-            options["weights_folder"] = folders[spec.network]
         try:
-            metrics[name] = create_metric(name, **options)
+            metrics[name] = _create(name, network, {"cache": cache, "compute_on": device})
         except AssetError as error:
-            reason = error.found.partition(" cannot run here: ")[2] or error.found
-            remedy = f": {error.remedy}" if error.remedy else ""
-            absent.append(AbsentMetric(id=name, reason=reason + remedy))
+            parts = (error.found, error.expected, error.remedy)
+            reason = spec.availability() or "; ".join(part for part in parts if part)
+            absent.append(AbsentMetric(id=name, reason=reason))
     return metrics, absent
 
 
-def _folders(networks: Sequence[str], names: Sequence[str]) -> dict[str, Path]:
-    known = {spec for name in names if (spec := METRICS[name].spec.network) is not None}
-    folders = {}
-    for text in networks:
-        name, separator, folder = text.partition("=")
-        if not separator or not Path(folder).is_dir():
-            raise UsageError(
-                f"`--network` got {text!r}",
-                expected="NAME=FOLDER with a folder that exists",
-                remedy=f"name a network among {', '.join(sorted(known)) or '(none is used)'}",
-            )
-        folders[check_option("network", name, known)] = Path(folder)
-    return folders
+def _create(name: str, folder: str | None, settings: dict[str, Any]) -> Any:
+    kind = METRICS[name].load()
+    known = {key for part in kind.__mro__ for key in signature(part.__init__).parameters}
+    options = {key: value for key, value in settings.items() if key in known and value is not None}
+    if folder is not None and "weights_folder" in known:
+        try:
+            return create_metric(name, weights_folder=folder, **options)
+        except AssetError:  # not in that folder: perhaps where such weights usually lie
+            pass
+    return create_metric(name, **options)
