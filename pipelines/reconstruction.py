@@ -20,6 +20,9 @@ from phosphene.trials import OUTPUT_COLUMNS, UNKNOWN
 if TYPE_CHECKING:
     import pandas as pd
 
+    from phosphene.pipelines.retrieval.index import Index
+    from phosphene.pipelines.retrieval.search_result import SearchResult
+
 __all__ = ["Reconstruction"]
 
 
@@ -70,6 +73,25 @@ class Reconstruction:
         from phosphene.pipelines.report import render_report
 
         return render_report(self, stimuli=stimuli)
+
+    def retrieve(self, index: Index | str | os.PathLike[str], k: int = 10) -> SearchResult:
+        """Find the pictures of an index that are nearest to what was decoded.
+
+        Parameters
+        ----------
+        index : Index or path
+            Of the same target as the model's; another is refused.
+        k : int
+            Pictures per item.
+        """
+        from phosphene.pipelines.retrieval.index import Index
+
+        found = index if isinstance(index, Index) else Index.open(index)
+        target = self.provenance.config.get("target")
+        if target is not None:  # runs of earlier releases do not say
+            found.check_target(str(target), f"the model {self.provenance.model} ({target})")
+        main = self.embeddings["tokens" if "tokens" in self.embeddings else "pooled"]
+        return found.search(main, k)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Reconstruction:

@@ -108,6 +108,8 @@ class Reconstructor:
             "generator": self.generator.name,
             "prior": "none" if self.prior is None else self.prior.name,
             "strength": self.strength,
+            "target": self.parts.target.spec.hash,
+            **self.generator.settings,
         }
 
     @property
@@ -340,8 +342,10 @@ def _averaging_words(average: str) -> str:
 def _choose_generator(parts: ModelParts, name: str | None) -> Generator:
     if name is None or name == parts.generator.name:
         return parts.generator
-    kind: type[Generator] = GENERATORS.get(name)
-    return kind.load((parts.folder or Path()) / "generator", parts.target)
+    kind_name, _, place = name.partition(":")  # as retrieval:INDEX
+    kind: type[Generator] = GENERATORS.get(kind_name)
+    folder = Path(place) if place else (parts.folder or Path()) / "generator"
+    return kind.load(folder, parts.target)
 
 
 def _choose_prior(parts: ModelParts, name: str | None) -> Prior | None:

@@ -13,6 +13,7 @@ GENERATORS = Registry(
         "kandinsky22": "phosphene.pipelines.generators.kandinsky22:Kandinsky22",
         "latent-diffusion": "phosphene.pipelines.generators.latent_diffusion:LatentDiffusion",
         "stable-unclip": "phosphene.pipelines.generators.stable_unclip:StableUnclip",
+        "retrieval": "phosphene.pipelines.generators.retrieval:RetrievalGenerator",
         "target-decoder": "phosphene.pipelines.generators.target_decoder:TargetDecoder",
     },
 )

@@ -39,6 +39,11 @@ class Generator(ABC):
     def save(self, folder: Path) -> None:
         """Write what belongs to the generator alone; nothing where it has no parts."""
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What decides its pictures besides the model, for the record of a run."""
+        return {}
+
     @abstractmethod
     def to(self, device: str | torch.device) -> Self:
         """Move its networks to a device."""

@@ -155,6 +155,8 @@ def _scan(shard: Path, number: int) -> list[Place]:
                 place.text = span
             elif ending == "json":
                 place.facts = span
+        end = archive.offset  # tarfile takes a broken header for the end
+    _refuse_cut(shard, end)
     return [place for place in found.values() if place.member]
 
 
@@ -165,6 +167,18 @@ def _refuse_escape(shard: Path, member: tarfile.TarInfo) -> None:
             f"{shard} holds the member {member.name!r}, which leads out of its folder",
             expected="plain files below one folder; links and .. have no place in a shard",
             remedy="do not trust this file; get it again from its source",
+        )
+
+
+def _refuse_cut(shard: Path, end: int) -> None:
+    with shard.open("rb") as handle:
+        handle.seek(end)
+        block = handle.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or any(block):
+        raise InputError(
+            f"{shard} is cut off or damaged at byte {end}",
+            expected=f"{KIND} with its end mark",
+            remedy="copy it again from its source",
         )
 
 

@@ -24,8 +24,10 @@ def similarity(queries: Array, vectors: Array, metric: str) -> Array:
     """
     a, b = queries.astype(np.float64), vectors.astype(np.float64)
     if metric == "euclidean":
-        return np.asarray(-np.sqrt(np.einsum("nmd,nmd->nm", b - a[:, None], b - a[:, None])))
-    product = np.einsum("nd,nmd->nm", a, b)
+        return np.asarray(-np.sqrt(((b - a[:, None]) ** 2).sum(axis=2)))
+    # A sum along the last axis adds each row's numbers in one order, whatever its neighbours are;
+    # matrix products and einsum do not.
+    product = (b * a[:, None]).sum(axis=2)
     if metric == "dot":
         return np.asarray(product)
     norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=2)
