@@ -201,9 +201,8 @@ def _check_definitions(
 
 def _left_out(first: EvaluationFile, second: EvaluationFile) -> dict[str, str]:
     names = [{metric.id for metric in one.metrics} for one in (first, second)]
-    reasons = {}
-    for one, other, result in ((*names, first), (*names[::-1], second)):
-        reasons |= dict.fromkeys(sorted(one - other), f"only in {result.name}")
+    reasons = dict.fromkeys(sorted(names[0] - names[1]), f"only in {first.name}")
+    reasons |= dict.fromkeys(sorted(names[1] - names[0]), f"only in {second.name}")
     return reasons
 
 

@@ -255,11 +255,11 @@ class Scorer:
             spec = scores.spec
             if spec.kind != "picture":
                 continue
+            groups: Array | None = None
             if name in pairs:
                 matrix = pairs[name].matrix(rows, self._pictures(rows))
-                groups = None
                 scores.within = pairs[name].within(rows)
-                among = np.ones(matrix.shape, dtype=bool)
+                among: Array = np.ones(matrix.shape, dtype=bool)
             else:
                 size = block_size(
                     len(rows) * self.reader.n_samples,

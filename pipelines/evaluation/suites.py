@@ -126,9 +126,18 @@ def create_suite(
     return metrics, absent
 
 
+def _parameters(function: Any) -> list[str]:
+    try:
+        return list(signature(function).parameters)
+    except ValueError:  # written in C
+        return []
+
+
 def _create(name: str, folder: str | None, settings: dict[str, Any]) -> Any:
     kind = METRICS[name].load()
-    known = {key for part in kind.__mro__ for key in signature(part.__init__).parameters}
+    # A class hands on to its bases what it does not name itself.
+    starts: list[Any] = [part.__dict__.get("__init__") for part in kind.__mro__]
+    known = {key for start in starts if callable(start) for key in _parameters(start)}
     options = {key: value for key, value in settings.items() if key in known and value is not None}
     if folder is not None and "weights_folder" in known:
         try:
