@@ -29,7 +29,12 @@ PROTOCOL = Protocol(
 def run_file(n_items: int, n_samples: int, **changes: Any) -> RunFile:
     values: dict[str, Any] = {
         "command": "reconstruct",
-        "config": {"subject": "01", "seed": 0, "truth": "/home/me/secret-pictures"},
+        "config": {
+            "subject": "01",
+            "seed": 0,
+            "generator": "none",
+            "truth": "/home/me/secret-pictures",
+        },
         "model": "made-up-model",
         "model_hash": "1" * 16,
         "input_hash": "2" * 16,
@@ -38,7 +43,7 @@ def run_file(n_items: int, n_samples: int, **changes: Any) -> RunFile:
         "versions": {"python": "3.11"},
         "started": "2026-01-01T00:00:00+00:00",
         "protocol": PROTOCOL,
-    }
+    }  # fmt: skip
     return RunFile.model_validate(values | changes)
 
 
