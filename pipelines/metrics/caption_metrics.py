@@ -51,7 +51,7 @@ class BleuMetric(ItemMetric):
 
     def __init__(self, spec: MetricSpec, order: int, **kwargs: Any) -> None:
         super().__init__(spec, **kwargs)
-        self.order = order
+        self.longest = order
         self.keep("statistics")
 
     def update(
@@ -66,12 +66,12 @@ class BleuMetric(ItemMetric):
         rows = states["statistics"].cpu().numpy()
         draws = np.random.default_rng(0).integers(0, len(rows), (RESAMPLES, len(rows)))
         low, high = np.quantile(
-            [bleu_from_statistics(rows[draw], self.order) for draw in draws], [0.025, 0.975]
+            [bleu_from_statistics(rows[draw], self.longest) for draw in draws], [0.025, 0.975]
         )
         return self.outcome(
             None,
             items,
-            value=bleu_from_statistics(rows, self.order),
+            value=bleu_from_statistics(rows, self.longest),
             details={"low": float(low), "high": float(high)},
         )
 

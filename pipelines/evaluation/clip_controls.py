@@ -1,0 +1,147 @@
+"""Scores of clips beside what says how much they mean: wrong pairings, stills, grey, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from phosphene.data.pictures import Pictures
+from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.evaluation.permutation import (
+    PermutationResult,
+    exchange_labels,
+    permuted_statistic,
+)
+from phosphene.pipelines.evaluation.statistics import grouped_interval
+from phosphene.pipelines.metrics.clips import ClipMetric, check_clips, grey_clips, still_clips
+from phosphene.pipelines.metrics.intervals import bootstrap_interval
+from phosphene.pipelines.metrics.specs import MetricSpec, create_metric
+from phosphene.progress import progress
+
+__all__ = ["ClipScores", "score_clips"]
+
+Array = np.ndarray[Any, Any]
+BATCH = 8  # clips described at a time
+
+
+@dataclass(frozen=True, eq=False)
+class ClipScores:
+    """One metric of a set of clips.
+
+    Attributes
+    ----------
+    spec : MetricSpec
+    value : float
+        Mean over clips.
+    interval : (float, float)
+        95 % bootstrap; clips of one scene are drawn together.
+    scores : ndarray of shape (n,)
+        In the order that the clips were given.
+    controls : dict of str to float
+        ``still_picture``: the middle frame of each prediction, held still; ``still_truth``: that
+        of each truth, which is all that a perfect decoder of pictures could show;
+        ``grey_picture``; and those that were handed over.
+    permuted : PermutationResult
+        Of the pairing of predictions and truths.
+    """
+
+    spec: MetricSpec
+    value: float
+    interval: tuple[float, float]
+    scores: Array
+    controls: dict[str, float]
+    permuted: PermutationResult
+
+
+def score_clips(
+    name: str,
+    predicted: Pictures,
+    truth: Pictures,
+    *,
+    scenes: Sequence[Any] | Array | None = None,
+    runs: Sequence[Any] | Array | None = None,
+    rivals: Mapping[str, Pictures] | None = None,
+    n_permutations: int = 200,
+    seed: int = 0,
+    **options: Any,
+) -> ClipScores:
+    """Score clips by one metric, beside its controls.
+
+    Every clip is described once; a permutation costs only the comparisons.
+
+    Parameters
+    ----------
+    name : str
+        Id of a metric of clips, such as ``flow-epe/strict-v1``.
+    predicted, truth : ndarray of shape (n, F, H, W, 3)
+        uint8, at least two clips.
+    scenes : sequence of length n, optional
+        What each clip was cut from: clips of one scene are drawn together in intervals.
+    runs : sequence of length n, optional
+        Truths are exchanged within runs only.
+    rivals : mapping of str to ndarray of shape (n, F, H, W, 3), optional
+        Further controls, such as predictions from shuffled recordings.
+    n_permutations, seed : int
+    **options
+        Of :func:`create_metric`.
+
+    Raises
+    ------
+    UsageError
+        If the metric is not one of clips.
+    InputError
+        If there are fewer than two clips, or none has a score.
+    """
+    metric = create_metric(name, **options)
+    if not isinstance(metric, ClipMetric):
+        raise UsageError(f"the metric {name} does not compare clips", "one of the kind video")
+    measure = metric.measure
+    check_clips(predicted, truth, least_frames=measure.least_frames)
+    if len(truth) < 2:
+        raise InputError(f"{len(truth)} clip", "at least two, to pair them otherwise")
+    others = {
+        "still_picture": still_clips(predicted),
+        "still_truth": still_clips(truth),
+        "grey_picture": grey_clips(truth),
+        **(rivals or {}),
+    }
+    sets = {"predicted": predicted, "truth": truth, **others}
+    for clips in others.values():
+        check_clips(clips, truth, least_frames=measure.least_frames)
+    described: dict[str, list[Array]] = {key: [] for key in sets}
+    for start in progress(range(0, len(truth), BATCH), label=name):
+        rows = slice(start, start + BATCH)
+        # Together, as in the metric: equal frames are then described equally.
+        parts = measure.describe(np.concatenate([clips[rows] for clips in sets.values()]))
+        for key, part in zip(sets, np.split(parts, len(sets)), strict=True):
+            described[key].append(part)
+    whole = {key: np.concatenate(parts) for key, parts in described.items()}
+    scores = measure.compare(whole["predicted"], whole["truth"])
+    if np.isnan(scores).all():
+        raise InputError(f"no clip has a score in {name}", "more clips, or fewer ways")
+    permuted = permuted_statistic(
+        lambda order: float(np.nanmean(measure.compare(whole["predicted"], whole["truth"][order]))),
+        exchange_labels(len(truth), within=runs, n_permutations=n_permutations, seed=seed),
+        higher_is_better=metric.spec.higher_is_better,
+    )
+    return ClipScores(
+        spec=metric.spec,
+        value=float(np.nanmean(scores)),
+        interval=_interval(scores, scenes, seed),
+        scores=scores,
+        controls={
+            key: float(np.nanmean(measure.compare(whole[key], whole["truth"]))) for key in others
+        },
+        permuted=permuted,
+    )
+
+
+def _interval(
+    scores: Array, scenes: Sequence[Any] | Array | None, seed: int
+) -> tuple[float, float]:
+    if scenes is None:
+        return bootstrap_interval(scores, seed=seed)
+    return grouped_interval(scores, np.arange(len(scores)), scenes, seed=seed)
