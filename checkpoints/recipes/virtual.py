@@ -46,7 +46,7 @@ class FmriRecipe(Config):
         ema_decay=0.99,
     )
     generator: EngineConfig = EngineConfig(
-        epochs=4,
+        epochs=3,
         batch_size=32,
         learning_rate=6e-4,
         warmup_steps=100,
