@@ -22,6 +22,7 @@ __all__ = ["Correlations", "correlate", "near_copies", "sketch_rows", "unit_rows
 Array = np.ndarray[Any, Any]
 BLOCK = 2048  # columns at a time: 1,000 rows of them are 8 MB, and stay near the processor
 SKETCH = 32  # random directions that tell equal rows from others
+ROUNDING = 16  # units in the last place that a mean of equal numbers may be off
 SAME = 1e-6  # 1 - r of two predictions that are one
 
 
@@ -54,10 +55,12 @@ class _Side:
 
     def block(self, start: int) -> torch.Tensor:
         """Return the next columns, each row centred on its mean over them."""
-        copied = np.array(self.rows[:, start : start + BLOCK], order="C")
-        part = torch.from_numpy(copied).to(self.device, self.kind)
+        columns = self.rows[:, start : start + BLOCK]
+        if not (self.rows.flags.writeable and self.rows.flags.c_contiguous):
+            columns = np.array(columns, order="C")  # torch takes no read-only or reversed memory
+        part = torch.from_numpy(columns).to(self.device, self.kind)
         mean = part.mean(dim=1, keepdim=True)
-        part -= mean
+        part = part - mean
         self.means.append(mean[:, 0].double().cpu())
         self.squares += torch.linalg.vector_norm(part, dim=1).double().square().cpu()
         return part
@@ -74,7 +77,7 @@ class _Side:
         centre = means @ (sizes / sizes.sum())
         between = (means - centre[:, None]) * sizes.sqrt()
         norms = (self.squares + between.square().sum(dim=1)).sqrt()
-        noise = torch.finfo(self.kind).eps * centre.abs() * sizes.sum().sqrt()
+        noise = ROUNDING * torch.finfo(self.kind).eps * centre.abs() * sizes.sum().sqrt()
         flat = norms <= noise.clamp_min(1e-12)  # all that is left is rounding
         return between, torch.where(flat, 0.0, 1 / norms.clamp_min(1e-300))
 
@@ -120,7 +123,7 @@ def unit_rows(rows: Array) -> Array:
     mean = rows.mean(axis=1, dtype=np.float64)
     centred: Array = np.asarray(rows, dtype=kind) - mean[:, None].astype(kind)
     norms = np.sqrt(np.square(centred).sum(axis=1, dtype=np.float64))
-    noise = np.finfo(kind).eps * np.abs(mean) * np.sqrt(rows.shape[1])
+    noise = ROUNDING * np.finfo(kind).eps * np.abs(mean) * np.sqrt(rows.shape[1])
     flat = norms <= np.maximum(noise, 1e-12)
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=~flat)
     centred *= scale[:, None].astype(kind)

@@ -176,7 +176,7 @@ def find_weights(name: str, folder: str | os.PathLike[str] | None = None) -> Pat
             return place / known.file if known.library == "torchvision" else place
     raise AssetError(
         f"the weights {known.weights} are not on this machine (network {name})",
-        expected=f"{known.file}, {known.megabytes:,.0f} MB, licence: {known.licence}",
+        expected=f"{known.file}, {known.megabytes:,.0f} MB, under the licence {known.licence}",
         remedy=f"where there is a network run {known.fetch}, or copy that file into a folder "
         f"named by the option weights_folder or by the variable {FOLDER_VARIABLE}",
     )

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from phosphene.errors import InputError
 from phosphene.names import require
-from phosphene.pipelines.metrics.pictures import check_pairs, pixel_correlation
+from phosphene.pipelines.metrics.pictures import pixel_correlation
 from phosphene.pipelines.metrics.resizing import resize_pictures
 
 __all__ = ["colour_agreement", "edge_agreement"]
@@ -38,7 +39,7 @@ def colour_agreement(reconstructed: Array, truth: Array) -> Array:
         ones; half the saturation gives .8. NaN where the truth has no colour to agree with.
     """
     color = require("skimage.color", "metrics")
-    check_pairs(reconstructed[:, :1, :1], truth[:, :1, :1])
+    _check(reconstructed, truth)
     chroma = []
     for pictures in (reconstructed, truth):
         small = resize_pictures(pictures, GRID, "pillow-bilinear")
@@ -71,7 +72,7 @@ def edge_agreement(reconstructed: Array, truth: Array) -> Array:
     """
     filters = require("skimage.filters", "metrics")
     color = require("skimage.color", "metrics")
-    check_pairs(reconstructed[:, :1, :1], truth[:, :1, :1])
+    _check(reconstructed, truth)
     height, width = truth.shape[1:3]
     scale = min(1.0, EDGE_SCALE / min(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -82,3 +83,11 @@ def edge_agreement(reconstructed: Array, truth: Array) -> Array:
         edges = [filters.gaussian(filters.sobel(one), SMOOTHING) for one in grey]
         maps.append(np.stack(edges)[..., None])
     return pixel_correlation(*maps)
+
+
+def _check(reconstructed: Array, truth: Array) -> None:
+    if reconstructed.shape[:3] != truth.shape[:3] or reconstructed.ndim != 4 or truth.ndim != 4:
+        raise InputError(
+            f"reconstructions of shape {reconstructed.shape} beside truths of {truth.shape}",
+            expected="two arrays of pictures (n, H, W, 1 or 3) of equal shape",
+        )

@@ -11,7 +11,12 @@ import numpy as np
 
 from phosphene.errors import InputError, UsageError
 
-__all__ = ["RetrievalResult", "brain_to_image_retrieval", "image_to_brain_retrieval"]
+__all__ = [
+    "RetrievalResult",
+    "brain_to_image_retrieval",
+    "csls_similarity",
+    "image_to_brain_retrieval",
+]
 
 Array = np.ndarray[Any, Any]
 TIE = 1e-12  # rounding differs by a few units in the last place between equal rows of a product
@@ -95,6 +100,7 @@ def brain_to_image_retrieval(
     *,
     groups: Array | None = None,
     pictures: Sequence[str] | Array | None = None,
+    csls_neighbours: int = 0,
 ) -> RetrievalResult:
     """Search the true embeddings with each predicted one, by cosine similarity.
 
@@ -110,6 +116,9 @@ def brain_to_image_retrieval(
     pictures : sequence of length n, optional
         Which picture each item is of, where several are of one: each picture is then one
         candidate. Without, n items are n candidates.
+    csls_neighbours : int
+        Rescore by :func:`csls_similarity` with so many neighbours, which is transductive: a
+        score then depends on the other test items. 0 leaves the cosines.
     """
     similarity = _cosine_similarity(predicted, truth)
     allowed = ~np.eye(len(similarity), dtype=bool)
@@ -120,19 +129,59 @@ def brain_to_image_retrieval(
         _, first, codes = np.unique(np.asarray(pictures), return_index=True, return_inverse=True)
         allowed &= codes[:, None] != codes[None, :]
         allowed &= np.isin(np.arange(len(codes)), first)[None, :]
+    if csls_neighbours:
+        similarity = csls_similarity(similarity, csls_neighbours)
     return _rank("brain-to-image", similarity, allowed)
 
 
-def image_to_brain_retrieval(predicted: Array, truth: Array) -> RetrievalResult:
+def image_to_brain_retrieval(
+    predicted: Array, truth: Array, *, groups: Array | None = None, csls_neighbours: int = 0
+) -> RetrievalResult:
     """Search the predicted embeddings with each true one, by cosine similarity.
 
     Parameters
     ----------
     predicted, truth : ndarray of shape (n, d) or (n, n_tokens, d)
         One row per picture: average the predictions of its trials first.
+    groups, csls_neighbours
+        As for :func:`brain_to_image_retrieval`.
     """
     similarity = _cosine_similarity(truth, predicted)
-    return _rank("image-to-brain", similarity, ~np.eye(len(similarity), dtype=bool))
+    allowed = ~np.eye(len(similarity), dtype=bool)
+    if groups is not None:
+        labels = np.asarray(groups)
+        allowed &= labels[:, None] == labels[None, :]
+    if csls_neighbours:
+        similarity = csls_similarity(similarity, csls_neighbours)
+    return _rank("image-to-brain", similarity, allowed)
+
+
+def csls_similarity(similarity: Array, neighbours: int = 10) -> Array:
+    """Rescore cosines so that candidates that are near to every query are found less often.
+
+    ``2 s(q, c) - r(q) - r(c)``, r the mean similarity to the ``neighbours`` nearest of the other
+    side: cross-domain similarity local scaling of Conneau et al. 2018. It uses all test items at
+    once, so its scores are transductive and stand in no column with others.
+
+    Parameters
+    ----------
+    similarity : ndarray of shape (n_queries, n_candidates)
+    neighbours : int
+        At most the number of queries and of candidates.
+    """
+    if not 1 <= neighbours <= min(similarity.shape):
+        raise UsageError(
+            f"`neighbours` is {neighbours}", expected=f"1 to {min(similarity.shape)}, the items"
+        )
+    queries, candidates = (
+        -np.partition(-similarity, neighbours - 1, axis=axis).take(range(neighbours), axis=axis)
+        for axis in (1, 0)
+    )
+    return np.asarray(
+        2 * similarity
+        - queries.mean(axis=1, keepdims=True)
+        - candidates.mean(axis=0, keepdims=True)
+    )
 
 
 def _rank(

@@ -4,7 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio
 from skimage.metrics import structural_similarity as reference
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from phosphene.errors import InputError
 from phosphene.pipelines.metrics import (
@@ -12,6 +15,7 @@ from phosphene.pipelines.metrics import (
     pixel_correlation,
     structural_similarity,
 )
+from phosphene.pipelines.metrics.pictures import gaussian_similarity, peak_signal_to_noise
 
 Array = np.ndarray[Any, Any]
 
@@ -89,3 +93,49 @@ def test_what_cannot_be_compared_is_refused(pair: tuple[Array, Array]) -> None:
             measure(pair[0][0], pair[1][0])
     with pytest.raises(InputError, match="7 x 7"):
         structural_similarity(pair[0][:, :6], pair[1][:, :6])
+
+
+def test_psnr_is_that_of_scikit_image(pair: tuple[Array, Array]) -> None:
+    expected = [peak_signal_noise_ratio(b, a) for a, b in zip(*pair, strict=True)]
+    np.testing.assert_allclose(peak_signal_to_noise(*pair), expected, rtol=1e-12)
+    # Equal pictures would be infinite: they get what rounding to 256 levels allows.
+    largest = 10 * np.log10(12 * 255**2)
+    np.testing.assert_allclose(peak_signal_to_noise(pair[0], pair[0]), largest)
+    one = pair[0].copy()
+    one[:, 0, 0, 0] ^= 1
+    assert (peak_signal_to_noise(one, pair[0]) <= largest).all()
+
+
+@pytest.fixture
+def larger() -> tuple[Array, Array]:
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 256, (4, 24, 30, 3), dtype=np.uint8)
+    noise = rng.integers(0, 256, truth.shape, dtype=np.uint8)
+    return (0.6 * truth + 0.4 * noise).astype(np.uint8), truth
+
+
+def test_gaussian_ssim_is_that_of_torchmetrics(larger: tuple[Array, Array]) -> None:
+    """Another library, whose mean keeps the margins (mirrored there): without them it is ours."""
+    grey = [torch.tensor(x / 255 @ [0.2125, 0.7154, 0.0721])[:, None] for x in larger]
+    whole, places = structural_similarity_index_measure(
+        *grey, data_range=1.0, sigma=1.5, reduction="none", return_full_image=True
+    )
+    found = gaussian_similarity(*larger)
+    np.testing.assert_allclose(found, places[:, 0, 5:-5, 5:-5].mean((1, 2)).numpy(), atol=1e-6)
+    assert np.abs(found - whole.numpy()).max() > 1e-3
+    np.testing.assert_allclose(gaussian_similarity(larger[1], larger[1]), 1)
+    with pytest.raises(InputError, match="11 x 11"):
+        gaussian_similarity(larger[0][:, :10], larger[1][:, :10])
+
+
+def test_ssim_rewards_what_says_nothing(larger: tuple[Array, Array]) -> None:
+    """A blurred picture beats a noisy copy of the truth: why a grey control stands beside it."""
+    from skimage.filters import gaussian
+
+    smooth = np.stack([gaussian(one, 4, channel_axis=-1) for one in larger[1] / 255])
+    truth = (255 * smooth).astype(np.uint8)
+    noise = np.random.default_rng(1).normal(0, 40, truth.shape)
+    noisy = np.clip(truth + noise, 0, 255).astype(np.uint8)
+    grey = np.full_like(truth, round(float(truth.mean())))
+    assert gaussian_similarity(grey, truth).mean() > gaussian_similarity(noisy, truth).mean()
+    assert pixel_correlation(noisy, truth).mean() > pixel_correlation(grey, truth).mean()

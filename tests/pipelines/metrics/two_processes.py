@@ -14,38 +14,51 @@ import torch.distributed
 
 from phosphene.pipelines.metrics.specs import create_metric
 
-METRICS: dict[str, dict[str, Any]] = {
-    "mse/unit-range-v1": {},
-    "pixcorr/strict-v1": {},
-    "ssim/uniform7-v1": {},
-}
+METRICS = (
+    "mse/unit-range-v1",
+    "ssim/uniform7-v1",
+    "two-way-pixels/strict-v1",
+    "two-way-pixels/takagi",
+    "brain-to-image-top1/strict-v1",
+    "image-to-brain-rank/strict-v1",
+)
 N = 9
+SHARES = {  # unequal, out of order, one item twice, one process without any
+    2: [[8, 3, 1], [0, 2, 4, 5, 6, 7, 3]],
+    3: [[8, 3, 1], [], [0, 2, 4, 5, 6, 7, 3]],
+}
 
 
-def pictures() -> tuple[Any, Any]:
+def pairs(kind: str) -> tuple[Any, Any]:
+    """Return pictures, or embeddings where metrics search them."""
     rng = np.random.default_rng(8)
-    truth = rng.integers(0, 256, (N, 32, 32, 3), dtype=np.uint8)
+    if kind == "retrieval":
+        truth = rng.normal(size=(N, 20))
+        return truth + 2 * rng.normal(size=truth.shape), truth
+    truth = rng.integers(0, 256, (N, 16, 16, 3), dtype=np.uint8)
     noise = rng.integers(0, 256, truth.shape, dtype=np.uint8)
-    return (0.3 * truth + 0.7 * noise).astype(np.uint8), truth
+    return (0.05 * truth + 0.95 * noise).astype(np.uint8), truth
+
+
+def outcomes(rows: list[int]) -> dict[str, Any]:
+    """Score these items in batches; in a process group, all of them with those of the others."""
+    found = {}
+    for name in METRICS:
+        metric = create_metric(name)
+        made, truth = pairs(metric.spec.kind)
+        for start in range(0, len(rows), 4):
+            part = rows[start : start + 4]
+            metric.update(made[part], truth[part], [f"item-{row}" for row in part])
+        outcome = metric.compute()
+        found[name] = [outcome.value, outcome.scores.tolist(), list(outcome.items)]
+    return found
 
 
 def main(meeting: str, world: int, rank: int) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{meeting}", world_size=world, rank=rank
     )
-    reconstructed, truth = pictures()
-    share = {1: [range(N)], 2: [[8, 3, 1], [0, 2, 4, 5, 6, 7, 3]], 3: [[8, 3, 1], [], [*range(N)]]}
-    rows = list(share[world][rank])
-    found = {}
-    for name, options in METRICS.items():
-        metric = create_metric(name, **options)
-        for start in range(0, len(rows), 4):
-            part = rows[start : start + 4]
-            metric.update(reconstructed[part], truth[part], [f"item-{row}" for row in part])
-        outcome = metric.compute()
-        scores = None if outcome.scores is None else outcome.scores.tolist()
-        found[name] = [outcome.value, scores, list(outcome.items), outcome.collapsed]
-    print(json.dumps(found), flush=True)
+    print(json.dumps(outcomes(SHARES[world][rank])), flush=True)
     torch.distributed.barrier()  # nobody leaves while another still talks
     torch.distributed.destroy_process_group()
 
