@@ -50,13 +50,24 @@ class PermutedPairing(Part):
 
 
 class WithinCategory(Part):
-    """Identification among pictures of the same category only."""
+    """Identification among pictures of the same category only.
+
+    Attributes
+    ----------
+    shuffled : float or None
+        What the metric itself scores when pictures are exchanged within their categories: what
+        knowing the category alone gives.
+    p_value : float or None
+        Of the real pairing against those.
+    """
 
     value: float
     interval: tuple[float, float] | None
     chance: float
     n_items: int
     collapsed: bool
+    shuffled: float | None = None
+    p_value: float | None = None
 
 
 class EvaluatedMetric(Part):

@@ -144,12 +144,17 @@ def _within(
 ) -> WithinCategory | None:
     if within is None or not np.isfinite(within).any():
         return None
+    tests = [one.shuffled for one in scores if one.shuffled is not None]
+    null = np.mean([test.null for test in tests], axis=0) if len(tests) == len(scores) else None
+    observed = float(np.mean([test.observed for test in tests])) if tests else float("nan")
     return WithinCategory(
         value=float(np.nanmean(within)),
         interval=_interval(within, pictures),
         chance=TWO_WAY_CHANCE,
         n_items=int(np.isfinite(within).sum()),
         collapsed=any(one.collapsed for one in scores),
+        shuffled=None if null is None else float(null.mean()),
+        p_value=None if null is None else p_value(observed, null),
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "other_brains",
     "repetition_counts",
     "true_embedding",
+    "without_prior",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -44,6 +45,13 @@ def true_embedding(model: Reconstructor, pictures: PictureFiles) -> BrainEmbeddi
     if target.spec.output == "tokens":
         return BrainEmbedding(tokens=values, lowlevel=lowlevel)
     return BrainEmbedding(pooled=values, lowlevel=lowlevel)
+
+
+def without_prior(model: Reconstructor) -> Reconstructor:
+    """Return the same model without its prior: a true embedding needs no cleaning."""
+    plain = Reconstructor(model.parts, prior="none", strength=model.strength, device=model.device)
+    plain.generator = model.generator
+    return plain
 
 
 def noise_brain(items: Recording, *, seed: int) -> Recording:

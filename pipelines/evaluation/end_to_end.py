@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,10 @@ from phosphene.pipelines.evaluation.brain_controls import (
     other_brains,
     repetition_counts,
     true_embedding,
+    without_prior,
 )
 from phosphene.pipelines.evaluation.ceilings import noise_ceiling, signal_to_noise
+from phosphene.pipelines.evaluation.collapse import check_collapse
 from phosphene.pipelines.evaluation.predictions import Predictions, read_predictions
 from phosphene.pipelines.evaluation.shown import Shown, read_shown
 from phosphene.pipelines.output import picture_name
@@ -76,14 +79,26 @@ class Decoded:
         """Identifier of what each item is of."""
         return [str(name) for name in self.table["stimulus_id"]]
 
+    @cached_property
+    def truth(self) -> BrainEmbedding:
+        """What a perfect encoder would predict."""
+        return true_embedding(self.model, self.dataset.pictures(self.pictures))
+
     def name(self, row: int, sample: int = 0) -> str:
         """Return an item's file name below the folder of predictions."""
         return picture_name(self.items.subject, self.first + row, sample)
 
-    def render(self, embedding: BrainEmbedding, seeds: Array, folder: str, label: str) -> None:
+    def render(
+        self,
+        embedding: BrainEmbedding,
+        seeds: Array,
+        folder: str,
+        label: str,
+        model: Reconstructor | None = None,
+    ) -> None:
         """Render and write pictures batch by batch; no more than a batch is held."""
         size = self.config.batch_size
-        batches = self.model.render(
+        batches = (model or self.model).render(
             embedding, seeds, batch_size=size, num_inference_steps=self.config.steps
         )
         words = f"subject {self.items.subject}: {label}"
@@ -93,10 +108,16 @@ class Decoded:
                     path = self.folder / folder / self.name(start + offset, sample)
                     write_picture(path, pixels)
 
-    def rendered_control(self, name: str, embedding: BrainEmbedding) -> dict[str, Path]:
-        """Render one picture per item of another embedding, from the items' own seeds."""
+    def rendered_control(
+        self, name: str, embedding: BrainEmbedding, *, prior: bool = True
+    ) -> dict[str, Path]:
+        """Render one picture per item of another embedding, from the items' own seeds.
+
+        A true embedding is where a prior would bring predictions to: it goes without one.
+        """
         folder = f"controls/{name}"
-        self.render(embedding, self.seeds[:, :1], folder, name.replace("_", " "))
+        model = self.model if prior else without_prior(self.model)
+        self.render(embedding, self.seeds[:, :1], folder, name.replace("_", " "), model)
         rows = range(len(self.items))
         return {self.name(row): self.folder / folder / self.name(row) for row in rows}
 
@@ -128,6 +149,8 @@ def decode_dataset(config: EvaluateConfig, building: Path) -> tuple[Predictions,
         decoded.render(decoded.embedding, decoded.seeds, "predictions", "predictions")
         for name, files in _controls(decoded, background.reasons).items():
             rivals.setdefault(name, {}).update(files)
+        if background.audit is not None:
+            background.audit |= _collapse(decoded)
         tables.append(_rows(decoded))
     _write_table(building / "predictions" / "trials.tsv", tables)
     n_items = sum(table["item"].nunique() for table in tables)
@@ -217,9 +240,16 @@ def _controls(decoded: Decoded, reasons: dict[str, str]) -> dict[str | int, dict
         reasons["shuffled_brain"] = "one picture: there is no other brain to take"
     noise = model.embed(noise_brain(decoded.items, seed=config.seed))
     found["noise_brain"] = decoded.rendered_control("noise_brain", noise)
-    shown = decoded.dataset.pictures(decoded.pictures)
-    truth = true_embedding(model, shown)
-    found["truth_through_generator"] = decoded.rendered_control("truth_through_generator", truth)
+    found["truth_through_generator"] = decoded.rendered_control(
+        "truth_through_generator", decoded.truth, prior=False
+    )
+    if model.parts.branch is None or model.strength == 1 or embedding.lowlevel is None:
+        reasons["oracle_embedding"] = "no low-level branch: the same as truth_through_generator"
+    else:
+        oracle = replace(decoded.truth, lowlevel=embedding.lowlevel)
+        found["oracle_embedding"] = decoded.rendered_control(
+            "oracle_embedding", oracle, prior=False
+        )
     nearest = nearest_training(model, decoded.dataset, embedding)
     if nearest is None:
         reasons["nearest_training"] = "the dataset holds none of the model's training pictures"
@@ -232,6 +262,19 @@ def _controls(decoded: Decoded, reasons: dict[str, str]) -> dict[str | int, dict
         fewer = fewer_repetitions(decoded.recording, decoded.pictures, count, seed=config.seed)
         found[count] = decoded.rendered_control(f"repetitions_{count}", model.embed(fewer))
     return found
+
+
+def _collapse(decoded: Decoded) -> dict[str, str]:
+    """Return in words whether predicted embeddings vary as true ones do."""
+    keys = [
+        decoded.model.search_keys(one.main.cpu()).float().numpy()
+        for one in (decoded.embedding, decoded.truth)
+    ]
+    if len(keys[0]) < 3:
+        return {}
+    found = check_collapse(keys[0], keys[1])
+    words = "collapsed: " if found.collapsed else ""
+    return {f"embedding_collapse_sub-{decoded.items.subject}": words + found.finding().summary}
 
 
 def _rows(decoded: Decoded) -> pd.DataFrame:

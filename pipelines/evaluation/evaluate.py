@@ -31,6 +31,7 @@ from phosphene.pipelines.evaluation.results import write_evaluation
 from phosphene.pipelines.evaluation.rivals import (
     Rival,
     absent_controls,
+    class_means_of_training,
     constant_rival,
     file_rival,
     grey_rival,
@@ -195,7 +196,7 @@ def evaluate_predictions(
     if categories is not None:
         items = [replace(item, category=categories[item.picture]) for item in items]
     reader = PairReader(items, shown.files, size=config.size)
-    rivals = _rivals(reader, background, predictions.root)
+    rivals = _rivals(reader, background, predictions.root, categories)
     order = suite_metrics(config.suite, config.metrics)
     metrics, absent = create_suite(
         order, network=config.network, cache=cache, device=_choose_device(config.device)
@@ -244,10 +245,21 @@ def evaluate_predictions(
     )
 
 
-def _rivals(reader: PairReader, background: Background, root: Path) -> list[Rival]:
+def _rivals(
+    reader: PairReader, background: Background, root: Path, categories: Mapping[str, str] | None
+) -> list[Rival]:
     rivals = [grey_rival(reader)]
     if (mean := background.mean_picture(reader)) is not None:
         rivals.append(constant_rival("mean_picture", mean, reader))
+    reason: Rival | str = "categories are not known: give --category"
+    if categories is not None:
+        reason = "training pictures are not known: give a dataset that has a training split"
+        if background.dataset is not None:
+            reason = class_means_of_training(background.dataset, reader, categories)
+    if isinstance(reason, Rival):
+        rivals.append(reason)
+    else:
+        background.reasons["class_mean_picture"] = reason
     files = dict(background.rivals)
     files |= {fewer_name(count): own for count, own in background.fewer.items()}
     return rivals + [file_rival(name, own, reader, root) for name, own in files.items()]

@@ -11,6 +11,7 @@ import numpy as np
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import Pictures, read_picture
+from phosphene.pipelines.evaluation.predictions import bare_name
 from phosphene.pipelines.evaluation.reading import PairReader
 from phosphene.schemas import EvaluationControl
 
@@ -31,11 +32,13 @@ MEANINGS = {
     "grey_picture": "a flat mid-grey picture in place of every prediction",
     "permuted": "the same predictions paired with other pictures (chance, and a p-value)",
     "mean_picture": "the mean training picture in place of every prediction",
+    "class_mean_picture": "the mean training picture of the right category",
     "nearest_training": "the training picture nearest to each predicted embedding",
     "truth_through_generator": "the true embedding rendered by the same generator (ceiling)",
-    "noise_brain": "noise of the recording's distribution through the whole model",
+    "oracle_embedding": "the true embedding with the low-level latent decoded from the brain",
+    "noise_brain": "noise with each voxel's mean and spread through the whole model",
     "shuffled_brain": "each prediction from the recording of another picture",
-    "within_category": "identification among pictures of the same category",
+    "within_category": "identification among pictures of the same category, and shuffled there",
     "repetition_curve": "scores when fewer repetitions are averaged",
     "noise_ceiling": "what the noise of the recording leaves to be reached, where known",
 }
@@ -86,20 +89,41 @@ def mean_of_training(dataset: CanonicalDataset, reader: PairReader) -> Pictures 
     Each picture counts once, however often it was shown; pictures that are also shown in the
     test are left out.
     """
-    table = dataset.table
-    hashes = dict(zip(dataset.stimuli["stimulus_id"], dataset.stimuli["hash"], strict=True))
-    test = {hashes.get(name) for name in table.loc[table["split"] == "test", "stimulus_id"]}
-    names = [
-        name
-        for name in table.loc[table["split"] == "train", "stimulus_id"].unique().tolist()
-        if name in hashes and hashes[name] not in test
-    ]
+    names = _training_names(dataset)
     if not names:
         return None
     total = np.zeros((*reader.size, 3))
     for pixels in dataset.pictures(names):
         total += reader.fit(pixels)
     return np.rint(total / len(names)).astype(np.uint8)
+
+
+def class_means_of_training(
+    dataset: CanonicalDataset, reader: PairReader, categories: Mapping[str, str]
+) -> Rival | str:
+    """Return each category's mean training picture as a rival, or why there is none."""
+    sums: dict[str, Array] = {}
+    counts: dict[str, int] = {}
+    for name in _training_names(dataset):
+        kind = categories.get(bare_name(name))
+        if kind is not None:
+            pixels = reader.fit(dataset.pictures([name])[0]).astype(np.float64)
+            sums[kind] = sums.get(kind, 0) + pixels
+            counts[kind] = counts.get(kind, 0) + 1
+    wanted = {categories[item.picture] for item in reader.items}
+    if lacking := sorted(wanted - set(sums)):
+        return f"no training picture is known to be of the category {lacking[0]!r}"
+    means = {kind: np.rint(sums[kind] / counts[kind]).astype(np.uint8) for kind in wanted}
+    return Rival("class_mean_picture", lambda row: means[categories[reader.items[row].picture]])
+
+
+def _training_names(dataset: CanonicalDataset) -> list[str]:
+    """Return training pictures, each once, without those that are also shown in the test."""
+    table = dataset.table
+    hashes = dict(zip(dataset.stimuli["stimulus_id"], dataset.stimuli["hash"], strict=True))
+    test = {hashes.get(name) for name in table.loc[table["split"] == "test", "stimulus_id"]}
+    train = table.loc[table["split"] == "train", "stimulus_id"].unique().tolist()
+    return [name for name in train if name in hashes and hashes[name] not in test]
 
 
 def absent_controls(

@@ -54,6 +54,8 @@ class MetricScores:
         wins from wrong ones.
     within : ndarray of shape (n_items,) or None
         Identification among pictures of the same category.
+    shuffled : PermutationResult or None
+        Of the pairing within categories only.
     """
 
     spec: MetricSpec
@@ -67,6 +69,7 @@ class MetricScores:
     test: PermutationResult | None = None
     wrong: float | None = None
     within: Array | None = None
+    shuffled: PermutationResult | None = None
 
 
 @dataclass(eq=False)
@@ -259,6 +262,7 @@ class Scorer:
             if name in pairs:
                 matrix = pairs[name].matrix(rows, self._pictures(rows))
                 scores.within = pairs[name].within(rows)
+                scores.shuffled = self._shuffled(matrix, self._pictures(rows))
                 among: Array = np.ones(matrix.shape, dtype=bool)
             else:
                 size = block_size(
@@ -274,6 +278,15 @@ class Scorer:
             if len(matrix) > 1 and np.isfinite(matrix[among]).any():
                 scores.wrong = float(np.nanmean(matrix[among]))
                 scores.test = self._test(matrix, groups, spec.higher_is_better)
+
+    def _shuffled(self, matrix: Array, pictures: Sequence[str]) -> PermutationResult | None:
+        """Exchange pictures within their categories; ``None`` where none has two."""
+        if self.categories is None:
+            return None
+        kinds = np.asarray([self.categories[name] for name in sorted(set(pictures))])
+        if np.unique(kinds, return_counts=True)[1].max() < 2:
+            return None
+        return self._test(matrix, kinds, True)
 
     def _test(self, matrix: Array, groups: Array | None, higher: bool) -> PermutationResult:
         drawn = exchange_labels(

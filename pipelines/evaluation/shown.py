@@ -107,7 +107,7 @@ def _of_dataset(root: Path, split: str, subjects: Sequence[str]) -> Shown:
 
 
 def read_categories(source: str, shown: Shown) -> dict[str, str]:
-    """Return the category of each shown picture.
+    """Return the category of each shown picture, and of others that the table names.
 
     Parameters
     ----------
@@ -160,7 +160,8 @@ def read_categories(source: str, shown: Shown) -> dict[str, str]:
                 remedy="correct the table",
             )
         categories[key] = str(category)
-    lacking = sorted(name for name in shown.files if categories.get(name, UNKNOWN) == UNKNOWN)
+    categories = {name: kind for name, kind in categories.items() if kind != UNKNOWN}
+    lacking = sorted(name for name in shown.files if name not in categories)
     if lacking:
         raise InputError(
             f"{source} has no category for {len(lacking)} of {len(shown.files)} shown pictures, "
