@@ -101,7 +101,8 @@ class ItemMetric(Metric):
         """
         labels, order = self.order()
         states = {name: _joined(self._rows(name)) for name in self._kept}
-        if order != list(range(len(order))):  # selecting copies: not where all is in order
+        whole = list(range(sum(map(len, self._rows(self._kept[0]))))) if self._kept else order
+        if order != whole:  # selecting copies: not where all is in order
             states = {name: value[order] for name, value in states.items()}
         return labels, states
 

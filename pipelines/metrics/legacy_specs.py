@@ -151,15 +151,15 @@ _TWO_WAY: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 for _variant, (_source, _note, _more) in _TWO_WAY.items():
-    for _name in (None, "efficientnet-lite0"):
+    for _base in (None, "efficientnet-lite0"):
         _fields: dict[str, Any] = {"kind": "picture"}
         _options: dict[str, Any] = dict(_more)
-        if _name is not None:
-            _fields, _options = feature_fields(_name), feature_options(_name) | _options
-        _title = "Pixels" if _name is None else TITLES[_name]
+        if _base is not None:
+            _fields, _options = feature_fields(_base), feature_options(_base) | _options
+        _title = "Pixels" if _base is None else TITLES[_base]
         declare_metric(
             MetricSpec(
-                id=f"{_name or 'two-way-pixels'}/{_variant}",
+                id=f"{_base or 'two-way-pixels'}/{_variant}",
                 title=f"{_title}, 2-way ({_variant})",
                 value_range=(0, 1),
                 ways=2,
