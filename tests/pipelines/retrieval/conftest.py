@@ -6,10 +6,14 @@ The target is pixels: it needs no network, and what is nearest can be computed b
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# The linear algebra inside faiss waits in a busy loop when several threads share few cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
