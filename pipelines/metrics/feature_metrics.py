@@ -69,7 +69,7 @@ class FeatureMetric(ItemMetric):
     cache : path, optional
         Folder where features of truths are kept, found again by network and content.
     compute_on : str
-        Device of the network.
+        Device of the network and of the products.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class FeatureMetric(ItemMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(spec, **kwargs)
+        self.compute_on = compute_on
         self.network: FrozenFeatures | PixelFeatures = (
             PixelFeatures(sizes, resize)
             if network is None
@@ -286,15 +287,16 @@ class FeatureIdentification(FeatureMetric):
         """Return truths with predictions, a block of columns at a time, and who copies whom."""
         predicted, shown = self._rows("predicted"), self._rows("shown")
         n = sum(map(len, predicted))
-        matrix = torch.zeros(n, n, dtype=torch.float64)
+        matrix = torch.zeros(n, n, dtype=torch.float64, device=self.compute_on)
         for start in range(0, predicted[0].shape[1], BLOCK):
             block = slice(start, start + BLOCK)
             one, two = (
-                torch.cat([part[:, block] for part in side]).cpu() for side in (shown, predicted)
+                torch.cat([part[:, block] for part in side]).to(self.compute_on)
+                for side in (shown, predicted)
             )
             matrix += one @ two.T
         sketch = np.concatenate([sketch_rows(part.cpu().numpy()) for part in predicted])[order]
-        return matrix.numpy()[np.ix_(order, order)], near_copies(sketch)
+        return matrix.cpu().numpy()[np.ix_(order, order)], near_copies(sketch)
 
 
 def hash_number(name: str) -> int:

@@ -54,6 +54,7 @@ def two_way_identification(
     *,
     groups: Array | None = None,
     pictures: Sequence[str] | Array | None = None,
+    device: str = "cpu",
 ) -> IdentificationResult:
     """Compare each prediction with its own truth and with every other truth.
 
@@ -72,6 +73,8 @@ def two_way_identification(
         picture from decoding of its category.
     pictures : sequence of length n, optional
         Which picture each item is of; items of one picture are not compared with each other.
+    device : str
+        Where the products are made, a block of columns at a time.
     """
     from phosphene.pipelines.metrics.correlations import correlate
 
@@ -80,7 +83,7 @@ def two_way_identification(
             f"predictions of shape {predicted.shape} beside truths of {truth.shape}",
             expected="two arrays of equal shape with at least two items",
         )
-    found = correlate(_flat(truth), _flat(predicted))
+    found = correlate(_flat(truth), _flat(predicted), device=device)
     allowed = allowed_pairs(len(truth), groups=groups, pictures=pictures)
     return identify(found.matrix, allowed, copies=found.copies, tolerance=found.tolerance)
 
