@@ -10,6 +10,9 @@ PRIORS = Registry(
     "prior",
     {
         "diffusion": "phosphene.priors.diffusion:DiffusionPrior",
+        "flow": "phosphene.priors.flow:FlowPrior",
         "identity": "phosphene.priors.identity:IdentityPrior",
+        "mindeye": "phosphene.priors.mindeye:MindEyePrior",
+        "mlp-unet": "phosphene.priors.mlp_unet:MLPUNetPrior",
     },
 )

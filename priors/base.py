@@ -47,6 +47,12 @@ class Prior(Component, ABC):
             For priors that can be guided; the prior's own by default.
         """
 
+    def network_calls(
+        self, num_inference_steps: int | None = None, guidance_scale: float | None = None
+    ) -> int:
+        """Return how often a network is called per item; never, where there is none."""
+        return 0
+
     def check(self, embedding: BrainEmbedding, generators: Sequence[torch.Generator]) -> None:
         """Refuse another number of random generators than of items."""
         if len(generators) != len(embedding):

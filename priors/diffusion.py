@@ -2,31 +2,26 @@
 
 Ramesh et al. 2022, *Hierarchical text-conditional image generation with CLIP latents*: the
 network predicts the clean embedding (x0) from a noisy one and from the condition, here what a
-brain encoder predicted.
+brain encoder predicted. Lu et al. 2022 (DPM-Solver++).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from phosphene.batches import in_equal_blocks
 from phosphene.component import record_config
-from phosphene.errors import InputError, UsageError
-from phosphene.priors.base import Prior
-from phosphene.types import BrainEmbedding
+from phosphene.errors import check_option
+from phosphene.priors.learned import LearnedPrior, clean_of_noise
 
 __all__ = ["DiffusionPrior"]
 
 TRAINING_STEPS = 1000
-BLOCK = 16  # items of the network at a time
 
 
-class DiffusionPrior(nn.Module, Prior):
+class DiffusionPrior(LearnedPrior):
     """Samples clean embeddings given predicted ones.
 
     Parameters
@@ -41,6 +36,11 @@ class DiffusionPrior(nn.Module, Prior):
         Network calls per item by default (twice as many rows with guidance).
     guidance_scale : float
         1 is no guidance.
+    prediction : {"sample", "epsilon"}
+        What the network predicts: the clean embedding, which serves from a single step on, or
+        the noise in it, which says little where there is nothing but noise and takes ten steps.
+    solver : {"ddim", "dpm-solver"}
+        Of first order, or of second order with memory of the last step.
     """
 
     name = "diffusion"
@@ -55,10 +55,15 @@ class DiffusionPrior(nn.Module, Prior):
         head_dim: int = 32,
         steps: int = 8,
         guidance_scale: float = 1.0,
+        prediction: Literal["sample", "epsilon"] = "sample",
+        solver: Literal["ddim", "dpm-solver"] = "ddim",
     ) -> None:
         super().__init__()
         from diffusers import DDIMScheduler, PriorTransformer
 
+        check_option("prediction", prediction, ("sample", "epsilon"))
+        check_option("solver", solver, ("ddim", "dpm-solver"))
+        self.prediction, self.solver = prediction, solver
         self.dim, self.n_tokens = dim, n_tokens
         self.steps, self.guidance_scale = steps, guidance_scale
         self.network = PriorTransformer(
@@ -83,7 +88,7 @@ class DiffusionPrior(nn.Module, Prior):
         )
 
     def predict(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
-        """Return the clean tokens (n, n_tokens, d) the network sees behind noisy ones."""
+        """Return what the network sees in noisy tokens (n, n_tokens, d): clean ones, or noise."""
         found: Tensor = self.network(
             noisy, timesteps, proj_embedding=condition.mean(1), encoder_hidden_states=condition
         ).predicted_image_embedding
@@ -92,58 +97,42 @@ class DiffusionPrior(nn.Module, Prior):
     def training_loss(
         self, predicted: Tensor, truth: Tensor, generator: torch.Generator, drop: float
     ) -> Tensor:
-        """Return the squared error of x0 at random times, conditions dropped at rate ``drop``."""
+        """Return the squared error at random times, conditions dropped at rate ``drop``."""
         n, device = len(truth), truth.device
         times = torch.randint(TRAINING_STEPS, (n,), generator=generator, device=device)
         noise = torch.randn(truth.shape, generator=generator, device=device)
         noisy = self.scheduler.add_noise(truth, noise, times)
         kept = torch.rand(n, 1, 1, generator=generator, device=device) >= drop
-        return (self.predict(noisy, times, predicted * kept) - truth).square().mean()
+        wanted = truth if self.prediction == "sample" else noise
+        return (self.predict(noisy, times, predicted * kept) - wanted).square().mean()
 
-    @torch.no_grad()
-    def sample(
-        self,
-        embedding: BrainEmbedding,
-        *,
-        generators: Sequence[torch.Generator],
-        num_inference_steps: int | None = None,
-        guidance_scale: float | None = None,
-    ) -> BrainEmbedding:
-        self.check(embedding, generators)
-        self.eval()
-        main = embedding.main
-        condition = main.reshape(len(main), -1, main.shape[-1]).to(self.network.dtype)
-        if condition.shape[1:] != (self.n_tokens, self.dim):
-            raise InputError(
-                f"embeddings of {condition.shape[1]} tokens of {condition.shape[2]} numbers",
-                expected=f"{self.n_tokens} of {self.dim}, as the prior was trained on",
-            )
-        steps = self.steps if num_inference_steps is None else num_inference_steps
-        guidance = self.guidance_scale if guidance_scale is None else guidance_scale
-        if steps < 1:
-            raise UsageError(f"{steps} steps of the diffusion prior", expected="at least 1")
-        # Noise is drawn item by item, and where the generator lives.
-        noise = [
-            torch.randn(condition.shape[1:], generator=one, device=one.device) for one in generators
-        ]
-        clean = in_equal_blocks(
-            lambda current, wanted: self._denoise(current, wanted, steps, guidance),
-            torch.stack([one.to(condition) for one in noise]),
-            condition,
-            size=BLOCK,
-        ).reshape(main.shape)
-        if embedding.tokens is not None:
-            return replace(embedding, tokens=clean)
-        return replace(embedding, pooled=clean)
-
-    def _denoise(self, current: Tensor, condition: Tensor, steps: int, guidance: float) -> Tensor:
-        scheduler: Any = type(self.scheduler).from_config(self.scheduler.config)
+    def denoise(
+        self, noise: Tensor, condition: Tensor, more: Tensor, *, steps: int, guidance: float
+    ) -> Tensor:
+        current = noise
+        scheduler = self._sampler()
         scheduler.set_timesteps(steps, device=condition.device)
         for time in scheduler.timesteps:
             times = time.expand(len(current))
-            clean = self.predict(current, times, condition)
+            found = self.predict(current, times, condition)
             if guidance != 1:
                 free = self.predict(current, times, torch.zeros_like(condition))
-                clean = free + guidance * (clean - free)
-            current = scheduler.step(clean, time, current).prev_sample
+                found = free + guidance * (found - free)
+            if self.prediction == "epsilon":
+                found = clean_of_noise(current, found, self.scheduler.alphas_cumprod[int(time)])
+            current = scheduler.step(found, time, current).prev_sample
         return current
+
+    def _sampler(self) -> Any:
+        if self.solver == "ddim":
+            return type(self.scheduler).from_config(self.scheduler.config)
+        from diffusers import DPMSolverMultistepScheduler
+
+        return DPMSolverMultistepScheduler(
+            beta_schedule="squaredcos_cap_v2",
+            prediction_type="sample",
+            timestep_spacing="trailing",
+            algorithm_type="dpmsolver++",
+            final_sigmas_type="zero",
+            lower_order_final=True,
+        )
