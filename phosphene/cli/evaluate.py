@@ -34,7 +34,7 @@ def evaluate(
         str | None, typer.Option(help="Folder written by `phosphene prepare`.")
     ] = None,
     suite: Annotated[
-        str | None, typer.Option(help="quick, nsd, things-eeg or video. [quick]")
+        str | None, typer.Option(help="quick, nsd, mindeye2, things-eeg or video. [quick]")
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -56,6 +56,10 @@ def evaluate(
     category: Annotated[
         str | None,
         typer.Option(help="Table (TSV) or column with each picture's category."),
+    ] = None,
+    scenes: Annotated[
+        str | None,
+        typer.Option(help="Table (TSV) with the scene each clip was cut from (suite video)."),
     ] = None,
     size: Annotated[
         int | None, typer.Option(help="Side at which both are compared. [the smaller one's]")
@@ -104,6 +108,7 @@ def evaluate(
         "samples": samples,
         "steps": steps,
         "category": category,
+        "scenes": scenes,
         "size": size,
         "allow_missing": True if allow_missing else None,
         "network": network,

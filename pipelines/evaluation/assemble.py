@@ -135,7 +135,9 @@ def _permuted(scores: Sequence[MetricScores]) -> PermutedPairing:
         mean=float(np.mean(wrong)),
         p_value=p_value(observed, null, higher_is_better=spec.higher_is_better),
         n_permutations=len(null),
-        rule=f"{tests[0].rule} of pictures" + (", each subject alone" if len(tests) > 1 else ""),
+        rule="pictures exchanged"
+        + (" within random blocks" if "within" in tests[0].rule else "")
+        + (", each subject alone" if len(tests) > 1 else ""),
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import Pictures
 from phosphene.errors import InputError
@@ -19,6 +21,7 @@ from phosphene.schemas import MetricsFile, Protocol, RunFile
 if TYPE_CHECKING:
     from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
 
+Array = np.ndarray[Any, Any]
 __all__ = ["Background", "audit_facts", "background_of"]
 
 
@@ -45,6 +48,9 @@ class Background:
         The same for averages over fewer repetitions.
     reasons : dict of str to str
         Why a control is absent.
+    keys : dict of str to dict of str to ndarray of shape (d,)
+        Predicted and true embeddings as they are compared, and those of controls, by the name of
+        an item's first file.
     seen : int, optional
         Items whose picture trained the model, where a saved output says so.
     """
@@ -58,6 +64,7 @@ class Background:
     mean: Pictures | None = None
     rivals: dict[str, Mapping[str, Path]] = field(default_factory=dict)
     fewer: dict[int, Mapping[str, Path]] = field(default_factory=dict)
+    keys: dict[str, dict[str, Array]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     audit: dict[str, Any] | None = None
     seen: int | None = None

@@ -149,6 +149,7 @@ def decode_dataset(config: EvaluateConfig, building: Path) -> tuple[Predictions,
         decoded.render(decoded.embedding, decoded.seeds, "predictions", "predictions")
         for name, files in _controls(decoded, background.reasons).items():
             rivals.setdefault(name, {}).update(files)
+        background.keys |= _keys(decoded)
         if background.audit is not None:
             background.audit |= _collapse(decoded)
         tables.append(_rows(decoded))
@@ -275,6 +276,29 @@ def _collapse(decoded: Decoded) -> dict[str, str]:
     found = check_collapse(keys[0], keys[1])
     words = "collapsed: " if found.collapsed else ""
     return {f"embedding_collapse_sub-{decoded.items.subject}": words + found.finding().summary}
+
+
+def _keys(decoded: Decoded) -> dict[str, dict[str, Array]]:
+    """Return embeddings as they are compared: predicted, true, grey, of noise, of other brains."""
+    model, pictures = decoded.model, decoded.pictures
+    size = int(model.parts.target.spec.preprocessing.get("size", 64))
+    grey = model.parts.target.encode([np.full((size, size, 3), 128, dtype=np.uint8)])
+    found = {
+        "predicted": decoded.embedding.main,
+        "truth": decoded.truth.main,
+        "grey_picture": grey.expand(len(pictures), *grey.shape[1:]),
+        "noise_brain": model.embed(noise_brain(decoded.items, seed=decoded.config.seed)).main,
+    }
+    if len(set(pictures)) > 1:
+        order = other_brains(pictures, seed=decoded.config.seed)
+        found["shuffled_brain"] = decoded.embedding.main[order]
+    arrays = {
+        name: model.search_keys(values.cpu()).float().numpy() for name, values in found.items()
+    }
+    return {
+        decoded.name(row): {name: values[row] for name, values in arrays.items()}
+        for row in range(len(pictures))
+    }
 
 
 def _rows(decoded: Decoded) -> pd.DataFrame:

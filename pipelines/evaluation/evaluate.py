@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from phosphene.config import Config
 from phosphene.data.pictures import picture_hash
@@ -20,6 +22,8 @@ from phosphene.pipelines.evaluation.assemble import (
     fewer_name,
 )
 from phosphene.pipelines.evaluation.background import Background, background_of
+from phosphene.pipelines.evaluation.clips import evaluate_clips, is_of_clips
+from phosphene.pipelines.evaluation.embedded import score_retrieval
 from phosphene.pipelines.evaluation.predictions import (
     Item,
     Predictions,
@@ -27,8 +31,9 @@ from phosphene.pipelines.evaluation.predictions import (
     read_predictions,
 )
 from phosphene.pipelines.evaluation.reading import PairReader
-from phosphene.pipelines.evaluation.results import write_evaluation
+from phosphene.pipelines.evaluation.results import load_evaluation, write_evaluation
 from phosphene.pipelines.evaluation.rivals import (
+    OF_CLIPS,
     Rival,
     absent_controls,
     class_means_of_training,
@@ -73,6 +78,7 @@ class EvaluateConfig(Config):
     samples: int = 1
     steps: int | None = None
     category: str | None = None
+    scenes: str | None = None
     size: int | None = None
     allow_missing: bool = False
     network: str | None = None
@@ -100,9 +106,19 @@ def evaluate(config: EvaluateConfig) -> tuple[Path, EvaluationFile]:
         If predictions and truth do not fit together.
     """
     _check(config)
-    suite_metrics(config.suite, config.metrics)
+    names = suite_metrics(config.suite, config.metrics)
+    clips = is_of_clips(names)
+    if clips and config.model is not None:
+        raise UsageError(
+            "metrics of clips for a model of pictures",
+            expected="--predictions with a folder of clips, and --truth",
+            remedy="choose a suite of pictures",
+        )
     target = check_new_folder(config.output)
     with new_folder(target) as building:
+        if clips:
+            path = write_evaluation(building, clip_evaluation(config, names, building))
+            return target / path.name, load_evaluation(path)
         if config.model is not None:
             from phosphene.pipelines.evaluation.end_to_end import decode_dataset
 
@@ -199,11 +215,16 @@ def evaluate_predictions(
     rivals = _rivals(reader, background, predictions.root, categories)
     order = suite_metrics(config.suite, config.metrics)
     metrics, absent = create_suite(
-        order, network=config.network, cache=cache, device=_choose_device(config.device)
+        order,
+        network=config.network,
+        cache=cache,
+        device=_choose_device(config.device),
+        embeddings=bool(background.keys),
     )
+    searches = {name: one for name, one in metrics.items() if one.spec.kind == "retrieval"}
     scorer = Scorer(
         reader,
-        metrics,
+        {name: one for name, one in metrics.items() if name not in searches},
         rivals,
         categories=categories,
         batch_size=config.batch_size,
@@ -211,6 +232,8 @@ def evaluate_predictions(
         seed=config.seed,
     )
     scores = _by_subject(scorer, items)
+    if searches:
+        _add_retrieval(scores, searches, items, predictions.root, background, config)
     found, failed = assemble_metrics(
         scores, [item.picture for item in items], [name for name in order if name in metrics]
     )
@@ -229,7 +252,7 @@ def evaluate_predictions(
         config=config.model_dump(mode="json", exclude={"output"}),
         model=background.model,
         model_hash=background.model_hash,
-        protocol=_protocol(config, items, shown, background, hashes, n_missing, reader),
+        protocol=_protocol(items, shown, background, hashes, n_missing, reader.size_rule),
         items=[_item(item, hashes, predictions.root) for item in items],
         metrics=found,
         absent=[reasons[name] for name in order if name in reasons],
@@ -240,6 +263,37 @@ def evaluate_predictions(
         noise_ceiling=background.noise_ceiling,
         seeds={"seed": config.seed, "bootstrap": 0},
         interval_rule=INTERVAL_RULE,
+        versions=package_versions() | _more_versions(),
+        started=started,
+    )
+
+
+def clip_evaluation(config: EvaluateConfig, names: Sequence[str], building: Path) -> EvaluationFile:
+    """Score a folder of clips; frames are decoded into a folder that is removed again."""
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with TemporaryDirectory(dir=building) as work:
+        found = evaluate_clips(config, names, Path(work))
+    background = Background(found.root.resolve().name)
+    protocol = _protocol(
+        found.items, found.shown, background, found.hashes, found.n_missing, found.size_rule
+    )
+    present = [name for name in OF_CLIPS if found.metrics]
+    return EvaluationFile(
+        name=config.name or background.name,
+        predictions=str(config.predictions),
+        suite="chosen metrics" if config.metrics else config.suite,
+        config=config.model_dump(mode="json", exclude={"output"}),
+        model=None,
+        model_hash=None,
+        protocol=protocol,
+        items=[_item(item, found.hashes, found.root) for item in found.items],
+        metrics=found.metrics,
+        absent=found.absent,
+        controls=absent_controls(present, {}, otherwise="no metric could be computed", clips=True),
+        audit=None,
+        n_seen_in_training=None,
+        seeds={"seed": config.seed, "bootstrap": config.seed},
+        interval_rule=INTERVAL_RULE + ("; clips of one scene together" if config.scenes else ""),
         versions=package_versions() | _more_versions(),
         started=started,
     )
@@ -276,6 +330,29 @@ def _by_subject(scorer: Scorer, items: Sequence[Item]) -> dict[str | None, Subje
     }
 
 
+def _add_retrieval(
+    scores: Mapping[str | None, SubjectScores],
+    searches: Mapping[str, Any],
+    items: Sequence[Item],
+    root: Path,
+    background: Background,
+    config: EvaluateConfig,
+) -> None:
+    """Search embeddings of each subject alone, and add what that scores."""
+    for one in scores.values():
+        own = [items[row] for row in one.rows]
+        known = [background.keys[item.files[0].relative_to(root).as_posix()] for item in own]
+        names = [name for name in known[0] if all(name in each for each in known)]
+        score_retrieval(
+            one,
+            searches,
+            {name: np.stack([each[name] for each in known]) for name in names},
+            [item.picture for item in own],
+            n_permutations=config.n_permutations,
+            seed=config.seed,
+        )
+
+
 def _trials(items: Sequence[Item]) -> int | None:
     """Return how many trials went into each item, where it is the same for all."""
     counts = {len(item.source_trials) for item in items}
@@ -295,13 +372,12 @@ def _item(item: Item, hashes: Mapping[str, str], root: Path) -> EvaluatedItem:
 
 
 def _protocol(
-    config: EvaluateConfig,
     items: Sequence[Item],
     shown: Shown,
     background: Background,
     hashes: Mapping[str, str],
     n_missing: int,
-    reader: PairReader,
+    size_rule: str,
 ) -> EvaluationProtocol:
     content = "".join(f"{name}={hashes[name]};" for name in sorted(hashes))
     pictures_hash = hash_bytes(content.encode())[:16]
@@ -315,9 +391,9 @@ def _protocol(
         subjects=sorted({item.subject for item in items if item.subject is not None}),
         n_pictures=len(hashes),
         n_items=len(items),
-        n_samples=reader.n_samples,
+        n_samples=len(items[0].files),
         n_missing=n_missing,
-        size_rule=reader.size_rule,
+        size_rule=size_rule,
         transductive=None if training is None else training.transductive,
         training=training,
     )

@@ -64,7 +64,12 @@ class Predictions:
     stored_truth: Mapping[str, Path]
 
 
-def read_predictions(folder: str | os.PathLike[str], known: Iterable[str] = ()) -> Predictions:
+def read_predictions(
+    folder: str | os.PathLike[str],
+    known: Iterable[str] = (),
+    *,
+    suffixes: Sequence[str] = PICTURE_SUFFIXES,
+) -> Predictions:
     """Read which pictures a folder holds, without opening them.
 
     An output folder of ``reconstruct`` is known by its ``trials.tsv``. In any other folder the
@@ -77,6 +82,8 @@ def read_predictions(folder: str | os.PathLike[str], known: Iterable[str] = ()) 
         Searched with its subfolders.
     known : iterable of str
         Identifiers of what was shown: a name among them is taken whole, suffix and all.
+    suffixes : sequence of str
+        Endings of the files that are predictions.
 
     Raises
     ------
@@ -92,11 +99,11 @@ def read_predictions(folder: str | os.PathLike[str], known: Iterable[str] = ()) 
         )
     if (root / "trials.tsv").is_file():
         return _read_own(root)
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in suffixes)
     if not files:
         raise InputError(
-            f"the folder {root} holds no pictures",
-            expected=f"files ending in {', '.join(PICTURE_SUFFIXES)}, named by identifier",
+            f"the folder {root} holds no {'pictures' if '.png' in suffixes else 'clips'}",
+            expected=f"files ending in {', '.join(suffixes)}, named by identifier",
             remedy="check the path; convert pictures of another kind to PNG",
         )
     whole = {bare_name(name) for name in known}

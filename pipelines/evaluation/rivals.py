@@ -27,13 +27,17 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 
-# Every result names all of these, with a value or with the reason why there is none.
+# A result names each of these, with a value or with the reason why there is none; those of clips
+# stand in results of clips alone.
+OF_CLIPS = ("grey_picture", "permuted", "still_picture", "still_truth")
 MEANINGS = {
     "grey_picture": "a flat mid-grey picture in place of every prediction",
     "permuted": "the same predictions paired with other pictures (chance, and a p-value)",
     "mean_picture": "the mean training picture in place of every prediction",
     "class_mean_picture": "the mean training picture of the right category",
     "nearest_training": "the training picture nearest to each predicted embedding",
+    "still_picture": "the middle frame of each predicted clip, held still",
+    "still_truth": "the middle frame of each true clip, held still",
     "truth_through_generator": "the true embedding rendered by the same generator (ceiling)",
     "oracle_embedding": "the true embedding with the low-level latent decoded from the brain",
     "noise_brain": "noise with each voxel's mean and spread through the whole model",
@@ -127,9 +131,9 @@ def _training_names(dataset: CanonicalDataset) -> list[str]:
 
 
 def absent_controls(
-    present: Sequence[str], reasons: Mapping[str, str], *, otherwise: str
+    present: Sequence[str], reasons: Mapping[str, str], *, otherwise: str, clips: bool = False
 ) -> list[EvaluationControl]:
-    """Return all controls in order; those that are not present with the reason."""
+    """Return all controls of pictures, or of clips; those that are not present with the reason."""
     return [
         EvaluationControl(
             name=name,
@@ -137,4 +141,5 @@ def absent_controls(
             reason_absent="" if name in present else reasons.get(name, otherwise),
         )
         for name, meaning in MEANINGS.items()
+        if (name in OF_CLIPS if clips else not name.startswith("still_"))
     ]

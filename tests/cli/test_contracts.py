@@ -51,11 +51,10 @@ def test_trial_columns_are_written_down() -> None:
     assert " ".join(TRIAL_COLUMNS) in PAGE
 
 
-@pytest.mark.parametrize("folder", ["dataset", "model", "output"])
+@pytest.mark.parametrize("folder", ["dataset", "model", "output", "evaluation"])
 def test_files_of_the_golden_folders_are_written_down(folder: str) -> None:
-    root = Path(__file__).parents[1] / "golden" / folder
-    if not root.is_dir():
-        pytest.skip("no golden folder of that name")
+    root = Path(__file__).parents[1] / "golden" / "version-1" / folder
+    assert root.is_dir()
     unnamed = []
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()

@@ -17,6 +17,7 @@ from phosphene.schemas import EvaluationFile, MetricsFile
 N = 10
 GOLDEN = Path(__file__).parents[1] / "golden" / "version-1"
 PIXCORR, TWO_WAY = "pixcorr/strict-v1", "two-way-pixels/strict-v1"
+TOP_1 = "brain-to-image-top1/strict-v1"
 FEW = ("--metric", PIXCORR, "--metric", TWO_WAY)
 Folders = tuple[Path, Path]
 
@@ -113,7 +114,9 @@ def test_categories_give_identification_within_them(
 
 
 def test_a_dataset_from_end_to_end(dataset: Path, model: Path, tmp_path: Path, cli: Any) -> None:
-    result = score(cli, tmp_path / "out", "--model", model, "--dataset", dataset, *FEW)
+    result = score(
+        cli, tmp_path / "out", "--model", model, "--dataset", dataset, *FEW, "--metric", TOP_1
+    )
     assert result.protocol.subjects == ["01"]
     assert result.protocol.averaging == "mean of all repetitions"
     assert result.n_seen_in_training == 0
@@ -124,6 +127,12 @@ def test_a_dataset_from_end_to_end(dataset: Path, model: Path, tmp_path: Path, c
         "grey_picture", "mean_picture", "nearest_training", "noise_brain", "shuffled_brain",
         "truth_through_generator",
     }  # fmt: skip
+    found = by_name(result)[TOP_1]
+    assert found.value == 1.0
+    assert found.chance == pytest.approx(1 / 9)
+    assert found.controls["grey_picture"] == pytest.approx(1 / 9)  # equal for all: a guess
+    assert found.controls["shuffled_brain"] < 0.5
+    assert found.permuted.p_value < 0.01
     assert controls["truth_through_generator"] > 0.999
     assert abs(controls["shuffled_brain"]) < 0.2
     assert abs(controls["noise_brain"]) < 0.2
@@ -136,8 +145,11 @@ def test_a_dataset_from_end_to_end(dataset: Path, model: Path, tmp_path: Path, c
         assert (tmp_path / "out" / result.predictions / item.files[0]).is_file()
     again = score(
         cli, tmp_path / "again", "--predictions", tmp_path / "out/predictions",
-        "--truth", dataset, "--batch-size", 3, *FEW,
+        "--truth", dataset, "--batch-size", 3, *FEW, "--metric", TOP_1,
     )  # fmt: skip
+    (absent,) = again.absent
+    assert absent.id == TOP_1
+    assert "--model" in absent.reason
     assert by_name(again)[PIXCORR].value == pytest.approx(metric.value, abs=1e-9)
     assert again.protocol.pictures_hash == result.protocol.pictures_hash
 
@@ -215,3 +227,31 @@ def test_a_folder_without_truth_or_with_results_is_refused(
         2, "is not an empty folder"
     )
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+def test_clips(tmp_path: Path, cli: Any) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("made", "shown"):
+        (tmp_path / name).mkdir()
+    for number in range(4):
+        # A grey square on its way: few levels, so that a palette holds them exactly.
+        frames = np.full((3, 24, 24, 3), 60, dtype=np.uint8)
+        for time, frame in enumerate(frames):
+            frame[4 * number : 4 * number + 8, 5 * time : 5 * time + 8] = 200
+        noisy = np.where(rng.random(frames.shape[:3]) < 0.1, 128, frames[..., 0]).astype(np.uint8)
+        for name, clip in (("shown", frames[..., 0]), ("made", noisy)):
+            first, *others = (Image.fromarray(frame) for frame in clip)
+            path = tmp_path / name / f"clip-{number}.gif"
+            first.save(path, save_all=True, append_images=others)
+    more = ("--predictions", tmp_path / "made", "--truth", tmp_path / "shown")
+    psnr = "video-psnr/strict-v1"
+    result = score(cli, tmp_path / "out", *more, "--metric", psnr, "--set", "n_permutations=50")
+    (metric,) = result.metrics
+    assert set(metric.controls) == {"grey_picture", "still_picture", "still_truth"}
+    assert metric.value > metric.controls["still_picture"] > metric.controls["grey_picture"]
+    assert metric.permuted.mean < metric.value
+    assert [item.key for item in result.items] == [f"clip-{number}" for number in range(4)]
+    assert "3 x 24 x 24" in result.protocol.size_rule
+    cli(
+        "evaluate", *more, "--metric", psnr, "--metric", PIXCORR, "--output", tmp_path / "two"
+    ).refuses(2, "metrics of clips together with metrics of pictures")

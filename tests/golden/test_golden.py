@@ -16,6 +16,7 @@ from PIL import Image
 
 from phosphene import Reconstruction, Reconstructor
 from phosphene.data.canonical import CanonicalDataset
+from phosphene.pipelines.evaluation.results import load_evaluation
 from phosphene.pipelines.training.materials import cached_targets, load_target
 
 GOLDEN = Path(__file__).parent / "version-1"
@@ -26,6 +27,12 @@ METRICS = {
     "mse/unit-range-v1": 0.0969684605868491,
     "two-way-pixels/strict-v1": 1.0,
 }
+EVALUATION_P = 0.14185814185814186
+EVALUATION_SCORES = [
+    0.2222523308471495,
+    0.10492397177065495,
+    0.2445116682808776,
+]
 
 
 @pytest.fixture
@@ -35,7 +42,7 @@ def shown() -> np.ndarray[Any, Any]:
 
 
 def test_the_folders_are_small() -> None:
-    for folder in ("dataset", "model", "output"):
+    for folder in ("dataset", "model", "output", "evaluation"):
         size = sum(path.stat().st_size for path in (GOLDEN / folder).rglob("*") if path.is_file())
         assert 0 < size < 60_000
 
@@ -107,6 +114,23 @@ def test_the_output(shown: np.ndarray[Any, Any], tmp_path: Path) -> None:
     np.testing.assert_array_equal(saved.images, result.images)
     assert saved.metrics == result.metrics
     assert saved.provenance == result.provenance
+
+
+def test_the_evaluation() -> None:
+    result = load_evaluation(GOLDEN / "evaluation")
+    values = {metric.id: metric.value for metric in result.metrics}
+    assert {name: values[name] for name in METRICS} == pytest.approx(METRICS, abs=1e-6)
+    assert [item.key for item in result.items] == ["golden-12", "golden-13", "golden-14"]
+    assert [len(item.files) for item in result.items] == [2, 2, 2]
+    assert result.protocol.split == "stored"
+    assert result.protocol.training is not None
+    assert result.protocol.training.train_stimulus_ids[0] == "golden-00"
+    correlation = result.metrics[0]
+    assert correlation.spec["kind"] == "picture"
+    assert correlation.controls["grey_picture"] == 0.0
+    assert correlation.permuted.n_permutations == 1000
+    assert correlation.permuted.p_value == pytest.approx(EVALUATION_P, abs=1e-9)
+    assert correlation.per_item == pytest.approx(EVALUATION_SCORES, abs=1e-9)
 
 
 def test_pictures_and_sidecars_of_the_output() -> None:

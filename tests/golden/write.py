@@ -1,7 +1,7 @@
 """Writes the golden folders; run it only for a new version of a schema, never to mend a test.
 
-``python tests/golden/write.py FOLDER`` writes a canonical dataset, a model and an output, each
-into its own folder. They are small, made up, and drawn from a seed.
+``python tests/golden/write.py FOLDER`` writes a canonical dataset, a model, an output and its
+evaluation, each into its own folder. They are small, made up, and drawn from a seed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pandas as pd
 
 from phosphene.data.prepare import write_subject
 from phosphene.data.readers import read_recording
+from phosphene.pipelines.evaluation.evaluate import EvaluateConfig, evaluate
 from phosphene.pipelines.reconstruct import ReconstructConfig, reconstruct
 from phosphene.pipelines.training.encoder import EncoderConfig, train_encoder
 
@@ -72,7 +73,11 @@ def write(root: Path) -> None:
                 seed=3,
             )
         )
-    for path in (root / "output" / name for name in ("config.yaml", "run.json", "report.html")):
+    evaluate(
+        EvaluateConfig(predictions=str(root / "output"), output=str(root / "evaluation"), seed=3)
+    )
+    stored = ("output/config.yaml", "output/run.json", "output/report.html")
+    for path in (root / name for name in (*stored, "evaluation/evaluation.json")):
         text = path.read_text().replace(f"{folder}/", "").replace(f"{root}/", "")
         path.write_text(text)  # paths of the machine it was written on say nothing
 

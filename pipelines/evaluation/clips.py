@@ -1,0 +1,212 @@
+"""Clips: matched by identifier like pictures, decoded onto disk, scored beside stills and grey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phosphene.data.pictures import Pictures, picture_hash
+from phosphene.errors import AssetError, InputError, UsageError
+from phosphene.pipelines.evaluation.clip_controls import ClipScores, score_clips
+from phosphene.pipelines.evaluation.predictions import Item, match_items, read_predictions
+from phosphene.pipelines.evaluation.shown import Shown, read_categories
+from phosphene.pipelines.metrics.specs import METRICS
+from phosphene.progress import progress
+from phosphene.schemas import AbsentMetric, EvaluatedMetric, PermutedPairing
+
+if TYPE_CHECKING:
+    from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
+
+__all__ = ["CLIP_SUFFIXES", "ClipEvaluation", "evaluate_clips", "is_of_clips", "read_clip"]
+
+Array = np.ndarray[Any, Any]
+CLIP_SUFFIXES = (".mp4", ".gif", ".webm", ".mov", ".avi", ".mkv")
+
+
+@dataclass(frozen=True, eq=False)
+class ClipEvaluation:
+    """What was found about a folder of clips.
+
+    Attributes
+    ----------
+    hashes : dict of str to str
+        Content of each true clip, by identifier.
+    size_rule : str
+        At which size clips were compared.
+    """
+
+    root: Path
+    items: list[Item]
+    n_missing: int
+    shown: Shown
+    hashes: dict[str, str]
+    metrics: list[EvaluatedMetric]
+    absent: list[AbsentMetric]
+    size_rule: str
+
+
+def is_of_clips(names: Sequence[str]) -> bool:
+    """Return whether these metrics compare clips.
+
+    Raises
+    ------
+    UsageError
+        If some do and some compare pictures.
+    """
+    kinds = {METRICS[name].spec.kind == "video" for name in names}
+    if len(kinds) > 1:
+        raise UsageError(
+            "metrics of clips together with metrics of pictures",
+            expected="metrics of one of the two",
+            remedy="evaluate twice",
+        )
+    return kinds == {True}
+
+
+def read_clip(path: Path) -> Pictures:
+    """Return all frames of a clip, uint8 (F, H, W, 3)."""
+    import imageio.v3
+
+    plugin = {"plugin": "pillow"} if path.suffix.lower() == ".gif" else {"plugin": "pyav"}
+    try:
+        frames = np.asarray(imageio.v3.imread(path, **plugin))
+    except Exception as error:  # every codec raises errors of its own
+        raise InputError(
+            f"{path} is not a readable clip ({error})",
+            expected="a video file or an animated picture",
+            remedy="open it in a player and write it again, or copy it from its source",
+        ) from error
+    if frames.ndim == 3:
+        frames = frames[None] if frames.shape[-1] in (3, 4) else frames[..., None]
+    if frames.shape[-1] == 1:
+        frames = np.repeat(frames, 3, axis=-1)
+    if frames.dtype != np.uint8 or frames.ndim != 4:
+        raise InputError(f"{path} holds {frames.dtype} frames {frames.shape}", "8-bit colour")
+    return np.ascontiguousarray(frames[..., :3])
+
+
+def evaluate_clips(config: EvaluateConfig, names: Sequence[str], work: Path) -> ClipEvaluation:
+    """Score a folder of clips against a folder of true ones.
+
+    Parameters
+    ----------
+    config : EvaluateConfig
+        With ``predictions`` and ``truth``.
+    names : sequence of str
+        Ids of metrics of clips.
+    work : Path
+        Where decoded frames lie while they are needed: memory does not hold all of them.
+    """
+    shown = _true_clips(config.truth)
+    predictions = read_predictions(
+        str(config.predictions), known=shown.files, suffixes=CLIP_SUFFIXES
+    )
+    items, n_missing = match_items(
+        predictions, shown.files, truth_name=shown.name, allow_missing=config.allow_missing
+    )
+    if len(items[0].files) > 1:
+        raise InputError(
+            f"{len(items[0].files)} samples of each clip",
+            expected="one clip per identifier",
+            remedy="evaluate one sample at a time",
+        )
+    scenes = None
+    if config.scenes is not None:
+        known = read_categories(config.scenes, shown)
+        scenes = [known[item.picture] for item in items]
+    truth = _decoded([shown.files[item.picture] for item in items], work / "truth.npy", "truths")
+    made = _decoded([item.files[0] for item in items], work / "made.npy", "predictions")
+    hashes = {item.picture: picture_hash(truth[row]) for row, item in enumerate(items)}
+    metrics, absent = [], []
+    for name in names:
+        spec = METRICS[name].spec
+        options: dict[str, Any] = {}
+        if config.network is not None and spec.network is not None and spec.availability():
+            options["weights_folder"] = config.network
+        try:
+            found = score_clips(
+                name,
+                made,
+                truth,
+                scenes=scenes,
+                n_permutations=config.n_permutations,
+                seed=config.seed,
+                **options,
+            )
+        except AssetError as error:
+            reason = spec.availability() or f"{error.found}: {error.remedy}"
+            absent.append(AbsentMetric(id=name, reason=reason))
+        except InputError as error:
+            absent.append(AbsentMetric(id=name, reason=f"{error.found}, {error.expected}"))
+        else:
+            metrics.append(_metric(found))
+    shape = " x ".join(map(str, truth.shape[1:4]))
+    rule = f"clips of {shape} (frames, height, width)"
+    return ClipEvaluation(predictions.root, items, n_missing, shown, hashes, metrics, absent, rule)
+
+
+def _true_clips(truth: str | None) -> Shown:
+    root = Path(truth or "")
+    if truth is None or not root.is_dir():
+        raise UsageError(
+            "no folder of true clips" if truth is None else f"the truth {truth} is not a folder",
+            expected="--truth with a folder of clips named by identifier",
+            remedy=f"give a folder of files ending in {', '.join(CLIP_SUFFIXES)}",
+        )
+    found = read_predictions(root, suffixes=CLIP_SUFFIXES)
+    several = [item.key for item in found.items if len(item.files) > 1]
+    if several:
+        raise InputError(
+            f"the truth {root} holds several clips of {several[0]!r}", "one clip per identifier"
+        )
+    return Shown(root.name, {item.key: item.files[0] for item in found.items})
+
+
+def _decoded(files: Sequence[Path], path: Path, what: str) -> Pictures:
+    """Decode clips into one array on disk, (n, F, H, W, 3); all have to be of one shape."""
+    first = read_clip(files[0])
+    shape = (len(files), *first.shape)
+    array: Pictures = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    for row, file in enumerate(progress(files, label=f"decoding {what}", total=len(files))):
+        clip = read_clip(file)
+        if clip.shape != first.shape:
+            raise InputError(
+                f"{file} has {clip.shape[0]} frames of {clip.shape[1]} x {clip.shape[2]}",
+                expected=f"{first.shape[0]} frames of {first.shape[1]} x {first.shape[2]}, as "
+                f"{files[0].name} has",
+                remedy="bring all clips to one frame rate, length and size first",
+            )
+        array[row] = clip
+    return array
+
+
+def _metric(found: ClipScores) -> EvaluatedMetric:
+    spec, permuted = found.spec, found.permuted
+    return EvaluatedMetric(
+        id=spec.id,
+        spec=spec.model_dump(mode="json"),
+        value=found.value,
+        interval=found.interval,
+        chance=permuted.chance if spec.chance is None else spec.chance,
+        permuted=PermutedPairing(
+            mean=permuted.chance,
+            p_value=permuted.p_value,
+            n_permutations=len(permuted.null),
+            rule="clips exchanged",
+        ),
+        controls=_known(found.controls),
+        per_subject={},
+        per_item=[float(score) if np.isfinite(score) else None for score in found.scores],
+        n_items=int(np.isfinite(found.scores).sum()),
+        n_pictures=len(found.scores),
+        higher_is_better=spec.higher_is_better,
+        note=spec.note,
+    )
+
+
+def _known(controls: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if np.isfinite(value) else None for name, value in controls.items()}
