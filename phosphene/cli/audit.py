@@ -16,6 +16,9 @@ def audit(
     dataset: Annotated[
         str | None, typer.Option(help="Folder written by `phosphene prepare`.")
     ] = None,
+    predictions: Annotated[
+        str | None, typer.Option(help="Output of `reconstruct` on this dataset, to audit as well.")
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(help="Compare embeddings too: local-dir:FOLDER, hf-hub:ID or pixels:28x1."),
@@ -41,6 +44,7 @@ def audit(
     from phosphene.data.readers import read_trials
     from phosphene.errors import UsageError
     from phosphene.pipelines.evaluation.audit import audit_dataset, target_embeddings
+    from phosphene.pipelines.reconstruction import Reconstruction
 
     if dataset is None:
         raise UsageError("--dataset is not given", expected="--dataset FOLDER")
@@ -51,6 +55,7 @@ def audit(
         labels=None if labels is None else read_trials(labels),
         category=category,
         parts=part or (),
+        result=None if predictions is None else Reconstruction.load(predictions),
     )
     *lines, last = found.lines()
     for line in lines:

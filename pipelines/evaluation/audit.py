@@ -25,7 +25,9 @@ from phosphene.pipelines.evaluation.audit_overlap import (
     audit_overlap,
     split_stimuli,
 )
+from phosphene.pipelines.evaluation.audit_predictions import audit_predictions
 from phosphene.pipelines.evaluation.known_overlaps import audit_sources
+from phosphene.pipelines.reconstruction import Reconstruction
 from phosphene.schemas import AuditFile, AuditFinding
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ def audit_dataset(
     labels: pd.DataFrame | None = None,
     category: str | None = None,
     parts: Sequence[str] = (),
+    result: Reconstruction | None = None,
 ) -> Audit:
     """Make every audit of a dataset.
 
@@ -99,6 +102,8 @@ def audit_dataset(
         Column, of ``labels`` or of the trials, that names the category.
     parts : sequence of str
         Targets, generators or models in use, for what is known about their training sets.
+    result : Reconstruction, optional
+        What a model made of it, see :func:`audit_predictions`.
     """
     table = with_labels(dataset.table, labels, category=category)
     overlap, found = audit_overlap(dataset, embeddings=embeddings)
@@ -111,6 +116,8 @@ def audit_dataset(
             audit_global_signal(replace(recording, trials=mine)),
             audit_gaze(mine, subject=subject),
         ]
+    if result is not None:
+        findings += audit_predictions(dataset, result, table=table, embeddings=embeddings)
     return Audit(dataset, overlap, tuple(findings))
 
 

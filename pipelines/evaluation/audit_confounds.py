@@ -174,13 +174,22 @@ def audit_global_signal(recording: Recording) -> Finding:
     return Finding(name, verdict_of(_tripped(*found)), summary, _numbers(found), subject)
 
 
-def nuisance_columns(trials: pd.DataFrame) -> list[str]:
-    """Return the numeric columns of a trials table that describe the eyes."""
-    return [
-        str(name)
-        for name in trials.columns
-        if str(name).lower().startswith(NUISANCES) and trials[name].dtype.kind in "iufb"
-    ]
+def nuisance_columns(trials: pd.DataFrame) -> dict[str, Array]:
+    """Return the columns of a trials table that describe the eyes, as numbers (n,).
+
+    Tables of text hold numbers as text. Gaps become the mean; a column of words is left out.
+    """
+    import pandas as pd
+
+    found = {}
+    for name in trials.columns:
+        if not str(name).lower().startswith(NUISANCES):
+            continue
+        values = pd.to_numeric(trials[name], errors="coerce").to_numpy(dtype=float)
+        known = np.isfinite(values)
+        if known.mean() >= 0.5:
+            found[str(name)] = np.where(known, values, values[known].mean())
+    return found
 
 
 def audit_gaze(trials: pd.DataFrame, *, subject: str | None = None) -> Finding:
@@ -204,8 +213,7 @@ def audit_gaze(trials: pd.DataFrame, *, subject: str | None = None) -> Finding:
     session = trials["session"].astype(str).to_numpy()
     category = _category(trials)
     details: dict[str, Any] = {}
-    for column in columns:
-        values = np.nan_to_num(trials[column].to_numpy(dtype=float))
+    for column, values in columns.items():
         tests: dict[str, tuple[float, float, float]] = {}
         if repeated and len(first) > 1:
             tests["by picture"] = _test(

@@ -212,7 +212,9 @@ def test_gaze_that_follows_pictures_or_categories_trips() -> None:
     once = trials([f"c{one % 4}" for one in range(60)], blink_rate=np.arange(60) % 4 + noise[:60])
     assert audit_gaze(once).verdict == "tripped"
     assert list(audit_gaze(once).details) == ["blink_rate by category"]
-    assert nuisance_columns(base.assign(Pupil_size=1.0, gaze="left")) == ["Pupil_size"]
+    eyes = nuisance_columns(base.assign(Pupil_size=["1.5"] * 60 + ["n/a"] * 60, gaze="left"))
+    assert list(eyes) == ["Pupil_size"]  # text in a table, words in another
+    assert (eyes["Pupil_size"] == 1.5).all()
 
 
 def not_checked(finding: Finding) -> bool:
@@ -234,7 +236,7 @@ def test_what_cannot_be_checked_says_why() -> None:
 
 def test_labels_of_stimuli_become_columns_of_trials() -> None:
     table = complete_trials(pd.DataFrame({"stimulus_id": ["p1", "p2", "p1"]}), 3)
-    labels = pd.DataFrame({"stimulus_id": ["p2", "p1"], "kind": ["b", "a"], "gaze_y": [2.0, 1.0]})
+    labels = pd.DataFrame({"stimulus_id": ["p2", "p1"], "kind": ["b", "a"], "gaze_y": ["2", "1"]})
     merged = with_labels(table, labels, category="kind")
     assert merged["category"].tolist() == ["a", "b", "a"]
     assert merged["gaze_y"].tolist() == [1.0, 2.0, 1.0]
