@@ -16,7 +16,15 @@ from phosphene.schemas.evaluation import (
     RepetitionScores,
     WithinCategory,
 )
-from phosphene.schemas.index import IndexedFile, IndexFile, IndexPlan, RetrievalFile, SearchSpace
+from phosphene.schemas.index import (
+    CalibrationPoint,
+    ConfidenceFile,
+    IndexedFile,
+    IndexFile,
+    IndexPlan,
+    RetrievalFile,
+    SearchSpace,
+)
 from phosphene.schemas.model import (
     ComponentFile,
     ModelIndex,
@@ -37,7 +45,9 @@ __all__ = [
     "AbsentMetric",
     "AuditFile",
     "AuditFinding",
+    "CalibrationPoint",
     "ComponentFile",
+    "ConfidenceFile",
     "DatasetFile",
     "EvaluatedItem",
     "EvaluatedMetric",

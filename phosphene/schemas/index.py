@@ -9,7 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from phosphene.schemas.base import Stored
 from phosphene.schemas.model import TargetSpec
 
-__all__ = ["IndexFile", "IndexPlan", "IndexedFile", "RetrievalFile", "SearchSpace"]
+__all__ = [
+    "CalibrationPoint",
+    "ConfidenceFile",
+    "IndexFile",
+    "IndexPlan",
+    "IndexedFile",
+    "RetrievalFile",
+    "SearchSpace",
+]
 
 Metric = Literal["cosine", "dot", "euclidean"]
 Kind = Literal["flat", "hnsw", "ivfpq"]
@@ -114,3 +122,26 @@ class RetrievalFile(Stored):
     queries: str
     n_queries: int
     versions: dict[str, str]
+
+
+class CalibrationPoint(BaseModel):
+    """How well confidences and hits agree, on pictures left out of the fit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    pool: int
+    k: int
+    hit_rate: float
+    mean_confidence: float
+    calibration_error: float
+
+
+class ConfidenceFile(Stored):
+    """Sharpness of the softmax over scores and the logistic curve on its log odds."""
+
+    schema_name: ClassVar[str] = "confidence"
+    space: str
+    sharpness: float
+    intercept: float
+    slope: float
+    n_pictures: int
+    points: list[CalibrationPoint]

@@ -108,6 +108,7 @@ def build_from(
 ) -> Index:
     """Build from an opened collection; ``projector`` where no encoder brings one."""
     plan = make_plan(source, space, config)
+    choose(len(source), space.dimension, kind=config.kind)  # refuses before the long work
     state = _processes()
     if state.is_main_process:
         work = WorkFolder.open(config.output, last=INDEX_NAME, resume=resume)

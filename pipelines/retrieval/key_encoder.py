@@ -89,10 +89,9 @@ def keys_of(embedding: Any, projector: RetrievalProjector | None) -> Array:
     """Return keys (n, d) of target embeddings (n, ...), a tensor or an array, in float32."""
     import torch
 
-    values = torch.as_tensor(np.asarray(embedding)) if isinstance(embedding, np.ndarray) else (
-        embedding
-    )  # fmt: skip
-    flat = values.detach().float().flatten(1)
+    if isinstance(embedding, np.ndarray):  # memory-mapped or turned round: torch takes neither
+        embedding = torch.from_numpy(np.array(embedding, dtype=np.float32))
+    flat = embedding.detach().float().flatten(1)
     found = flat if projector is None else projector.project(flat)
     return np.asarray(found.cpu().numpy(), dtype=np.float32)
 
