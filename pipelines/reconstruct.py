@@ -43,6 +43,7 @@ class ReconstructConfig(Config):
     truth: str | None = None
     average: Literal["none", "stimulus"] = "none"
     generator: str | None = None
+    generator_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
     prior: str | None = None
     strength: float | None = None
     samples: int = 1
@@ -82,6 +83,7 @@ def reconstruct(
     model = Reconstructor.from_pretrained(
         config.model or default_model("fmri"),
         generator=config.generator,
+        generator_options=config.generator_options,
         prior=config.prior,
         strength=config.strength,
         device=config.device,

@@ -15,8 +15,8 @@ from phosphene.data.pictures import Pictures
 from phosphene.data.readers import read_recording
 from phosphene.errors import InputError, UsageError
 from phosphene.names import check_subject
-from phosphene.pipelines.generators import GENERATORS
 from phosphene.pipelines.generators.base import Generator
+from phosphene.pipelines.generators.choosing import open_generator
 from phosphene.pipelines.model_folder import ModelParts, load_model, save_model
 from phosphene.pipelines.reconstruction import Reconstruction
 from phosphene.pipelines.versions import package_versions
@@ -46,6 +46,8 @@ class Reconstructor:
     parts : ModelParts
     generator : str, optional
         Name of a generator; the model's own by default.
+    generator_options : dict, optional
+        Settings of a published generator, such as ``{"dtype": "float32"}``.
     prior : str, optional
         ``none`` renders predictions as they are; the model's own prior by default.
     strength : float, optional
@@ -70,13 +72,14 @@ class Reconstructor:
         parts: ModelParts,
         *,
         generator: str | None = None,
+        generator_options: dict[str, Any] | None = None,
         prior: str | None = None,
         strength: float | None = None,
         device: str = "auto",
     ) -> None:
         self.parts = parts
         self.device = _choose_device(device)
-        self.generator = _choose_generator(parts, generator)
+        self.generator = _choose_generator(parts, generator, generator_options)
         self.prior = _choose_prior(parts, prior)
         self.strength = _choose_strength(parts, strength)
         for part in (*parts.components.values(), self.generator):
@@ -89,13 +92,21 @@ class Reconstructor:
         name: str | os.PathLike[str],
         *,
         generator: str | None = None,
+        generator_options: dict[str, Any] | None = None,
         prior: str | None = None,
         strength: float | None = None,
         device: str = "auto",
     ) -> Reconstructor:
         """Load a known model, a model folder, ``local-dir:PATH`` or ``hf-hub:ID``."""
         parts = load_model(os.fspath(name))
-        return cls(parts, generator=generator, prior=prior, strength=strength, device=device)
+        return cls(
+            parts,
+            generator=generator,
+            generator_options=generator_options,
+            prior=prior,
+            strength=strength,
+            device=device,
+        )
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model folder."""
@@ -188,11 +199,20 @@ class Reconstructor:
             embedding = self.prior.sample(embedding, generators=generators)
         return self.generator.generate(
             embedding,
-            init=None if branch is None or self.strength == 1 else branch.init(embedding),
+            init=None if branch is None or self.strength == 1 else self._start(embedding),
             strength=self.strength,
             generators=generators,
             num_inference_steps=num_inference_steps,
         )
+
+    def _start(self, embedding: BrainEmbedding) -> torch.Tensor:
+        """Return what the generator starts from: latents for its own, pictures for another."""
+        assert self.parts.branch is not None
+        predicted = self.parts.branch.init(embedding)
+        own = self.parts.generator
+        if self.generator is own or own.latents is None:
+            return predicted
+        return own.latents.decode(predicted)
 
     def reconstruct(
         self,
@@ -339,13 +359,13 @@ def _averaging_words(average: str) -> str:
     return "mean of all repetitions" if average == "stimulus" else "single trials"
 
 
-def _choose_generator(parts: ModelParts, name: str | None) -> Generator:
-    if name is None or name == parts.generator.name:
-        return parts.generator
-    kind_name, _, place = name.partition(":")  # as retrieval:INDEX
-    kind: type[Generator] = GENERATORS.get(kind_name)
-    folder = Path(place) if place else (parts.folder or Path()) / "generator"
-    return kind.load(folder, parts.target)
+def _choose_generator(
+    parts: ModelParts, name: str | None, options: dict[str, Any] | None
+) -> Generator:
+    own = parts.generator
+    if name is None or name == own.name:
+        return own.with_options(options) if options else own
+    return open_generator(name, (parts.folder or Path()) / "generator", parts.target, options)
 
 
 def _choose_prior(parts: ModelParts, name: str | None) -> Prior | None:

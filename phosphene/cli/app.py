@@ -13,6 +13,7 @@ from phosphene.cli import (
     doctor,
     evaluate,
     index,
+    models,
     prepare,
     reconstruct,
     report,
@@ -66,6 +67,7 @@ app.add_typer(simulate.app, name="simulate")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(index.app, name="index")
+app.add_typer(models.app, name="models")
 app.command("retrieve")(retrieve.retrieve)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from phosphene.data.pictures import Pictures
 from phosphene.encoders.stimulus.base import StimulusEncoder
@@ -43,6 +43,13 @@ class Generator(ABC):
     def settings(self) -> dict[str, str]:
         """What decides its pictures besides the model, for the record of a run."""
         return {}
+
+    def with_options(self, options: dict[str, Any]) -> Generator:
+        """Return it with other settings; only published generators have any."""
+        raise UsageError(
+            f"options {', '.join(options)} for the generator {self.name}",
+            expected="none; `phosphene models list` names the generators that take any",
+        )
 
     @abstractmethod
     def to(self, device: str | torch.device) -> Self:

@@ -12,7 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["denoise", "draw", "guide", "kept_signal", "padded"]
+from phosphene.errors import check_option
+
+__all__ = [
+    "choose_scheduler",
+    "denoise",
+    "draw",
+    "guide",
+    "in_precision",
+    "kept_signal",
+    "padded",
+    "takes_variance",
+]
 
 
 def draw(shape: Sequence[int], generators: Sequence[torch.Generator]) -> Tensor:
@@ -121,3 +132,35 @@ def guide(found: Tensor, scale: float, channels: int) -> Tensor:
     free, told = found.chunk(2)
     noise = free[:, :channels] + scale * (told[:, :channels] - free[:, :channels])
     return torch.cat([noise, told[:, channels:]], dim=1)
+
+
+def choose_scheduler(own: Any, name: str | None) -> Any:
+    """Return the pipeline's scheduler, or another class with its configuration."""
+    if name is None:
+        return own
+    import diffusers
+
+    known = [key for key in dir(diffusers) if key.endswith("Scheduler")]
+    check_option("scheduler", name, known)
+    config = dict(own.config)
+    if not name.startswith("DDPM"):
+        config["variance_type"] = None  # others cannot use a predicted variance, or misread it
+    return getattr(diffusers, name).from_config(config)
+
+
+def takes_variance(scheduler: Any) -> bool:
+    """Return whether a scheduler uses a variance that is predicted beside the noise."""
+    return str(scheduler.config.get("variance_type") or "").startswith("learned")
+
+
+def in_precision(inputs: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Return inputs with every tensor of real numbers in ``dtype``."""
+
+    def one(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(dtype) if value.is_floating_point() else value
+        if isinstance(value, dict):
+            return {key: one(part) for key, part in value.items()}
+        return [one(part) for part in value] if isinstance(value, list) else value
+
+    return {key: one(value) for key, value in inputs.items()}

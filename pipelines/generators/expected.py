@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from phosphene.encoders.stimulus.base import StimulusEncoder
-from phosphene.errors import InputError
+from phosphene.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,6 +93,18 @@ def at_own_length(target: StimulusEncoder, values: Tensor, length: float | None)
     length : float, optional
         Mean length of the network's embeddings, where the target divides by it.
     """
+    shape = target.spec.shape
+    if values.shape[1:] != shape:
+        raise InputError(
+            f"embeddings of shape {tuple(values.shape[1:])}",
+            expected=f"{shape}, of the target {target.name}",
+        )
+    if target.name == "open-clip" and length is None:
+        raise UsageError(
+            "unit-length embeddings for a generator that needs the network's own length",
+            expected="generator_options.embedding_length, the mean length over pictures",
+            remedy="train the model on a clip-vision target, which keeps the length",
+        )
     known: Any = target
     found: Tensor = values * known.target_scale.to(values) + known.target_mean.to(values)
     return found if target.name == "clip-vision" or length is None else found * length

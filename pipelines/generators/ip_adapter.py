@@ -17,8 +17,9 @@ from torch import Tensor
 from phosphene.checkpoints.registry import KnownGenerator
 from phosphene.errors import InputError
 from phosphene.pipelines.generators.expected import Wanted
+from phosphene.pipelines.generators.options import PretrainedOptions
 from phosphene.pipelines.generators.pipeline_folder import load_pipeline
-from phosphene.pipelines.generators.pretrained import PretrainedGenerator, PretrainedOptions
+from phosphene.pipelines.generators.pretrained import PretrainedGenerator
 from phosphene.pipelines.generators.prompts import encode_prompts
 from phosphene.storage import load_tensors, read_json
 

@@ -7,12 +7,14 @@ condition is with the mean embedding, which is zero since targets are standardis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from phosphene.batches import in_equal_blocks
 from phosphene.data.pictures import Pictures
@@ -23,7 +25,7 @@ from phosphene.pipelines.generators.base import Generator, to_uint8
 from phosphene.schemas import ComponentFile
 from phosphene.types import BrainEmbedding
 
-__all__ = ["LatentDiffusion"]
+__all__ = ["LatentDiffusion", "predict_velocity"]
 
 BLOCK = 8  # items of the network at a time; guidance doubles them
 
@@ -178,11 +180,21 @@ class LatentDiffusion(Generator):
 
     def _predict(self, noisy: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
         if self.guidance_scale == 1:
-            found: Tensor = self.unet(noisy, time, encoder_hidden_states=tokens).sample
-            return found
+            return predict_velocity(self.unet, noisy, time, tokens)
         both = torch.cat([tokens, torch.zeros_like(tokens)])
-        found, free = self.unet(
-            torch.cat([noisy, noisy]), time, encoder_hidden_states=both
-        ).sample.chunk(2)
-        guided: Tensor = free + self.guidance_scale * (found - free)
-        return guided
+        found, free = predict_velocity(self.unet, torch.cat([noisy, noisy]), time, both).chunk(2)
+        return free + self.guidance_scale * (found - free)
+
+
+def predict_velocity(unet: Any, noisy: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+    """Return what a conditional UNet sees in noisy latents (n, c, h, w).
+
+    Attention cannot tell where a token lies. A network with more input channels than latents
+    have gets the tokens (n, side², d) as a map beside them too, each over its part of the picture.
+    """
+    if unet.config.in_channels > noisy.shape[1]:
+        side = math.isqrt(tokens.shape[1])
+        places = tokens.transpose(1, 2).unflatten(2, (side, side))
+        noisy = torch.cat([noisy, F.interpolate(places, noisy.shape[2:], mode="bilinear")], dim=1)
+    found: Tensor = unet(noisy, time, encoder_hidden_states=tokens).sample
+    return found

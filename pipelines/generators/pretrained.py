@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,80 +9,46 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
 from phosphene.checkpoints.fetching import generator_parts
-from phosphene.checkpoints.registry import KnownGenerator, find_generator, known_generators
-from phosphene.config import Config, resolve_config
+from phosphene.checkpoints.registry import KnownGenerator, find_generator
+from phosphene.config import resolve_config
 from phosphene.data.pictures import Pictures
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.encoders.stimulus.latents import LatentTarget
-from phosphene.errors import InputError, UsageError, check_option
+from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.attention import switch_attention
+from phosphene.pipelines.generators.autoencoder import latent_target
 from phosphene.pipelines.generators.base import Generator, to_uint8
-from phosphene.pipelines.generators.denoising import denoise, draw, guide, kept_signal, padded
+from phosphene.pipelines.generators.denoising import (
+    choose_scheduler,
+    denoise,
+    draw,
+    guide,
+    in_precision,
+    kept_signal,
+    padded,
+    takes_variance,
+)
 from phosphene.pipelines.generators.expected import (
     Wanted,
     at_own_length,
     check_target,
     zero_embedding,
 )
+from phosphene.pipelines.generators.options import PretrainedOptions, published_entry
 from phosphene.pipelines.generators.overflow import refuse_overflow
-from phosphene.pipelines.generators.pipeline_folder import load_pipeline
+from phosphene.pipelines.generators.pipeline_folder import load_pipeline, weights_fingerprint
 from phosphene.schemas import ComponentFile
 from phosphene.storage import load_tensors, save_tensors
 from phosphene.types import BrainEmbedding
 
-__all__ = ["PretrainedGenerator", "PretrainedOptions"]
+__all__ = ["PretrainedGenerator"]
 
 logger = logging.getLogger(__name__)
 PROMPT_NAME = "prompt.safetensors"
-
-
-class PretrainedOptions(Config):
-    """Settings of a published generator.
-
-    Attributes
-    ----------
-    steps : int
-        Network calls per picture.
-    guidance_scale : float
-        1 and below is no guidance, and half the work.
-    size : int, optional
-        Side of the pictures in pixels; what the networks were trained for by default.
-    scheduler : str, optional
-        Class in diffusers; the pipeline's own by default.
-    dtype : {"auto", "float32", "float16", "bfloat16"}
-        Of the UNet; float16 on a GPU and float32 elsewhere by default. Autoencoders always run in
-        float32.
-    attention : {"native", "flex", "xformers"}
-    offload : bool
-        Keep each network on the GPU only while it runs.
-    tiling : bool
-        Decode pictures in tiles.
-    batch : int, optional
-        Pictures rendered at a time: 4 on a GPU, 1 elsewhere by default. How many are asked for
-        never changes a picture; this number does in the last digit.
-    embedding_length : float, optional
-        Mean length of the picture encoder's embeddings, for targets of unit length.
-    prompt, negative_prompt : str
-        Encoded once.
-    """
-
-    steps: PositiveInt = 20
-    guidance_scale: float = 5.0
-    size: int | None = None
-    scheduler: str | None = None
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    attention: str = "native"
-    offload: bool = False
-    tiling: bool = False
-    batch: PositiveInt | None = None
-    embedding_length: float | None = None
-    prompt: str = ""
-    negative_prompt: str = ""
 
 
 class PretrainedGenerator(Generator):
@@ -123,7 +88,7 @@ class PretrainedGenerator(Generator):
         self.pipeline, self.target, self.options = pipeline, target, options
         self.entry_name, self.source = entry_name, source
         self.unet: Any = pipeline.unet.eval().requires_grad_(False)
-        self.scheduler = _scheduler(pipeline.scheduler, options.scheduler)
+        self.scheduler = choose_scheduler(pipeline.scheduler, options.scheduler)
         self.prompt = prompt or {}
         found = find_generator(entry_name)
         published = None if found is None else found[1].embedding
@@ -213,7 +178,7 @@ class PretrainedGenerator(Generator):
         options : dict, optional
             Changes of the entry's own options.
         """
-        entry_name, entry = _entry(name, cls.name)
+        entry_name, entry = published_entry(name, cls.name)
         folders = generator_parts(entry_name, entry, source)
         settings = cls.read_options({**entry.options, **(options or {})})
         pipeline = cls.read_pipeline(folders["pipeline"])
@@ -287,15 +252,30 @@ class PretrainedGenerator(Generator):
             },
         ).save(folder / "config.json")
 
+    def with_options(self, options: dict[str, Any]) -> Self:
+        changed = {**self.options.model_dump(), **options}
+        same = not {"prompt", "negative_prompt"} & set(options)
+        return self.open(
+            self.entry_name,
+            self.target,
+            source=self.source,
+            options=changed,
+            prompt=self.prompt if same else None,
+        )
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What decides its pictures besides the model, for the record of a run."""
+        return {
+            "published": self.entry_name,
+            "generator_weights": self.fingerprint,
+            "options": self.options.model_dump_json(),
+        }
+
     @property
     def fingerprint(self) -> str:
-        """Identity of the UNet's weights: the first numbers of every tensor, in half precision."""
-        digest = hashlib.sha256()
-        for key, value in sorted(self.unet.state_dict().items()):
-            digest.update(f"{key} {tuple(value.shape)}".encode())
-            first = value.detach().flatten()[:16].half().cpu()
-            digest.update(first.numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """Identity of the UNet's weights."""
+        return weights_fingerprint(self.unet)
 
     def to(self, device: str | torch.device) -> Self:
         self.device = torch.device(device)
@@ -338,7 +318,7 @@ class PretrainedGenerator(Generator):
         if init is not None:
             kept = kept_signal(self.scheduler, steps, strength)
             logger.info("strength %g keeps %.3f of the start's power", strength, kept)
-        embedding = self._embedding(condition)
+        embedding = at_own_length(self.target, condition.main.float(), self.length())
         start = None if init is None or strength == 1 else self._start(init)
         parts = []
         size = self.options.batch or (4 if self.device.type == "cuda" else 1)
@@ -352,23 +332,6 @@ class PretrainedGenerator(Generator):
         pictures = torch.cat(parts)
         return to_uint8(pictures) if output_type == "np" else pictures
 
-    def _embedding(self, condition: BrainEmbedding) -> Tensor:
-        """Return the condition as the networks take it, in float32."""
-        shape = self.target.spec.shape
-        if condition.main.shape[1:] != shape:
-            raise InputError(
-                f"embeddings of shape {tuple(condition.main.shape[1:])}",
-                expected=f"{shape}, of the target {self.target.name}",
-            )
-        length = self.length()
-        if self.target.name == "open-clip" and length is None:
-            raise UsageError(
-                f"unit-length embeddings for {self.entry_name}, which needs the network's own",
-                expected="generator_options.embedding_length, the mean length over pictures",
-                remedy="train the model on a clip-vision target, which keeps the length",
-            )
-        return at_own_length(self.target, condition.main.float(), length)
-
     def _render(
         self,
         embedding: Tensor,
@@ -380,18 +343,20 @@ class PretrainedGenerator(Generator):
         free = zero_embedding(self.target, embedding)
         side = self.size // self.reduction
         channels = int(self.unet.config.in_channels)
-        inputs = self.inputs(embedding, free, generators)
+        inputs = in_precision(self.inputs(embedding, free, generators), self.unet.dtype)
         noise = draw((channels, side, side), generators).to(self.device)
 
         def predict(noisy: Tensor, time: Tensor) -> Tensor:
             rows = torch.cat([noisy, noisy]) if self.guided else noisy
             found: Tensor = self.unet(
-                rows.to(self.unet.dtype), time, return_dict=False, **_cast(inputs, self.unet.dtype)
+                rows.to(self.unet.dtype),
+                time,
+                return_dict=False,
+                **in_precision(inputs, self.unet.dtype),
             )[0].float()
             if self.guided:
                 found = guide(found, self.options.guidance_scale, channels)
-            learned = getattr(self.scheduler.config, "variance_type", None) or ""
-            return found if learned.startswith("learned") else found[:, :channels]
+            return found if takes_variance(self.scheduler) else found[:, :channels]
 
         latents = denoise(
             self.scheduler, predict, noise, generators, steps=steps, start=start, strength=strength
@@ -437,48 +402,3 @@ class PretrainedGenerator(Generator):
         with torch.no_grad():
             found: Tensor = self.unet(rows, 1, return_dict=False, **inputs)[0]
         return found
-
-
-def latent_target(vae: Any, size: int) -> LatentTarget:
-    """Return a pipeline's autoencoder as target, in the scale its UNet was trained on."""
-    shift = float(vae.config.get("shift_factor") or 0.0)
-    options = {key: value for key, value in dict(vae.config).items() if not key.startswith("_")}
-    with torch.device("meta"):
-        made = LatentTarget(
-            "AutoencoderKL", options, size, shift, 1 / float(vae.config.scaling_factor)
-        )
-    made.vae = vae.float().eval().requires_grad_(False)
-    return made
-
-
-def _entry(name: str, kind: str) -> tuple[str, KnownGenerator]:
-    found = find_generator(name)
-    if found is None or found[1].generator != kind:
-        names = [key for key, entry in known_generators().items() if entry.generator == kind]
-        check_option("generator", name, names)
-        raise UsageError(f"the generator {name!r}", f"one of {', '.join(names)}")
-    return found
-
-
-def _scheduler(own: Any, name: str | None) -> Any:
-    """Return the pipeline's scheduler, or another class with its configuration."""
-    if name is None:
-        return own
-    import diffusers
-
-    known = [key for key in dir(diffusers) if key.endswith("Scheduler")]
-    check_option("scheduler", name, known)
-    return getattr(diffusers, name).from_config(own.config)
-
-
-def _cast(inputs: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """Return inputs with every tensor of real numbers in ``dtype``."""
-
-    def one(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(dtype) if value.is_floating_point() else value
-        if isinstance(value, dict):
-            return {key: one(part) for key, part in value.items()}
-        return [one(part) for part in value] if isinstance(value, list) else value
-
-    return {key: one(value) for key, value in inputs.items()}

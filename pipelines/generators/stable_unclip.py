@@ -15,7 +15,8 @@ from torch import Tensor
 from phosphene.errors import UsageError
 from phosphene.pipelines.generators.denoising import draw
 from phosphene.pipelines.generators.expected import Wanted
-from phosphene.pipelines.generators.pretrained import PretrainedGenerator, PretrainedOptions
+from phosphene.pipelines.generators.options import PretrainedOptions
+from phosphene.pipelines.generators.pretrained import PretrainedGenerator
 from phosphene.pipelines.generators.prompts import encode_prompts
 
 __all__ = ["StableUnclip"]

@@ -20,6 +20,7 @@ from phosphene.encoders.brain.voxel_reliability import (
 )
 from phosphene.errors import UsageError
 from phosphene.names import check_subject
+from phosphene.pipelines.generators.choosing import open_generator
 from phosphene.pipelines.generators.target_decoder import TargetDecoder
 from phosphene.pipelines.model_folder import ModelParts, save_model
 from phosphene.pipelines.training.materials import (
@@ -50,6 +51,8 @@ class EncoderConfig(Config):
     target: str
     output: str
     encoder: str = "ridge"
+    generator: str | None = None  # the target's own decoder, where it has one
+    generator_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
     groups: Literal["stimulus", "session", "run"] = "stimulus"
     average: Literal["none", "stimulus"] = "none"
     voxel_weights: Literal["auto", "explained", "none"] = "auto"
@@ -73,6 +76,11 @@ def train_encoder(config: EncoderConfig) -> tuple[Path, dict[str, float]]:
     refuse_shared_pictures(dataset, recording)
     target = load_target(config.target)
     refuse_seen_by_target(dataset, target, config.target)
+    generator = (
+        TargetDecoder(target)
+        if config.generator is None
+        else open_generator(config.generator, Path(), target, config.generator_options)
+    )
     values = cached_targets(dataset, target, recording.trials["stimulus_id"].tolist())
     preprocessor = Preprocessor(modality=recording.modality).fit(recording)
     make_encoder = functools.partial(_make_encoder, config)
@@ -104,7 +112,7 @@ def train_encoder(config: EncoderConfig) -> tuple[Path, dict[str, float]]:
             weighted=preprocessor.weighted,
             selection=_weighing_words(config),
         ),
-        generator=TargetDecoder(target),
+        generator=generator,
         baselines={"mean_picture": mean_training_picture(dataset, [recording])},
         settings=config.model_dump(mode="json", exclude={"output"}),
     )

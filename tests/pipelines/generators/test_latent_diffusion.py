@@ -30,12 +30,14 @@ def tokens(tiny_target: OpenClipTarget, tiny_pictures: Pictures) -> torch.Tensor
 
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_batch_equals_one_at_a_time_in_any_order(
-    tiny_generator: LatentDiffusion, tokens: torch.Tensor, strength: float
+    tiny_generators: LatentDiffusion, tokens: torch.Tensor, strength: float
 ) -> None:
-    init = torch.randn(5, *tiny_generator.latents.shape, generator=torch.Generator().manual_seed(0))
+    init = torch.randn(
+        5, *tiny_generators.latents.shape, generator=torch.Generator().manual_seed(0)
+    )
 
     def render(rows: list[int]) -> torch.Tensor:
-        pictures = tiny_generator.generate(
+        pictures = tiny_generators.generate(
             BrainEmbedding(tokens=tokens[rows]),
             init=init[rows] if strength < 1 else None,
             strength=strength,
@@ -51,19 +53,31 @@ def test_batch_equals_one_at_a_time_in_any_order(
 
 
 def test_items_do_not_mix_within_a_batch(
-    tiny_generator: LatentDiffusion, tokens: torch.Tensor
+    tiny_generators: LatentDiffusion, tokens: torch.Tensor
 ) -> None:
     other = tokens.clone()
     other[1] += 5
     first, second = (
         np.asarray(
-            tiny_generator.generate(BrainEmbedding(tokens=values), generators=streams(5)),
+            tiny_generators.generate(BrainEmbedding(tokens=values), generators=streams(5)),
             dtype=int,
         )
         for values in (tokens, other)
     )
     assert (first[1] != second[1]).any()
     assert (first[[0, 2, 3, 4]] == second[[0, 2, 3, 4]]).all()
+
+
+def test_a_map_of_tokens_tells_where_each_belongs(
+    tiny_generators: LatentDiffusion, tokens: torch.Tensor
+) -> None:
+    exchanged = tokens[:, [3, 1, 2, 0]]
+    first, second = (
+        np.asarray(tiny_generators.generate(BrainEmbedding(tokens=one), generators=streams(5)))
+        for one in (tokens, exchanged)
+    )
+    with_map = tiny_generators.unet.config.in_channels > 2
+    assert (np.abs(first.astype(int) - second).max() > 1) == with_map
 
 
 def test_strength_0_returns_the_init_and_1_ignores_it(

@@ -20,6 +20,7 @@ from phosphene.encoders.stimulus.open_clip import OpenClipTarget
 from phosphene.errors import AssetError, InputError, PhospheneError, UsageError
 from phosphene.pipelines.generators import GENERATORS
 from phosphene.pipelines.generators.denoising import kept_signal
+from phosphene.pipelines.generators.expected import at_own_length
 from phosphene.pipelines.generators.kandinsky22 import Kandinsky22
 from phosphene.pipelines.generators.pipeline_folder import weights_variant
 from phosphene.pipelines.generators.stable_unclip import StableUnclip
@@ -192,8 +193,9 @@ def test_unit_length_embeddings_need_the_length(
         pictures(generator, target, tiny_pictures[:1])
     settings |= {"embedding_length": 7.0}
     longer = Kandinsky22.open("kandinsky22", target, source=source, options=settings)
-    values = BrainEmbedding(pooled=target.encode(tiny_pictures[:3]))
-    assert torch.allclose(longer._embedding(values).norm(dim=-1), torch.tensor(7.0), atol=1e-3)
+    assert pictures(longer, target, tiny_pictures[:1]).isfinite().all()
+    values = at_own_length(target, target.encode(tiny_pictures[:3]), 7.0)
+    assert torch.allclose(values.norm(dim=-1), torch.tensor(7.0), atol=1e-3)
 
 
 def test_stable_unclip_knows_the_length_from_its_statistics(
@@ -261,6 +263,14 @@ def test_schedulers_are_swappable(
     more = {} if strength == 1 else {"init": start[2:], "strength": strength}
     alone = generator.generate(values, generators=streams(3)[2:], output_type="pt", **more)
     assert torch.allclose(alone[0], together[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("scheduler", ["DDIMScheduler", "DPMSolverMultistepScheduler"])
+def test_a_predicted_variance_is_only_for_schedulers_that_use_it(
+    opened: Opened, tiny_pictures: Pictures, scheduler: str
+) -> None:
+    generator, target = opened("kandinsky22", scheduler=scheduler)
+    assert pictures(generator, target, tiny_pictures[:1]).isfinite().all()
 
 
 def test_an_unknown_scheduler_is_named(opened: Opened) -> None:

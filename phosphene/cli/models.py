@@ -1,0 +1,116 @@
+"""``phosphene models``: known decoders and published generators."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from phosphene.cli.guard import guarded
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Known models and published generators: facts, licences, sizes, fetching.",
+)
+
+
+@app.command("list")
+@guarded
+def list_models() -> None:
+    """List known decoders, and published generators with what they take."""
+    from phosphene.checkpoints.registry import known_generators, known_models
+
+    for name, model in known_models().items():
+        typer.echo(f"{name:28} decoder    {model.megabytes:7.0f} MB  {model.description}")
+    for name, entry in known_generators().items():
+        typer.echo(f"{name:28} generator  {entry.megabytes:7.0f} MB  {entry.description}")
+
+
+@app.command("show")
+@guarded
+def show(name: str) -> None:
+    """Show what is known of one: source, licence, size, embedding, defaults, quirks."""
+    from phosphene.checkpoints.registry import known_models
+
+    model = known_models().get(name)
+    if model is not None:
+        _print(model.model_dump())
+        return
+    found, entry = _published(name)
+    typer.echo(f"{'name':14} {found}")
+    content = entry.model_dump()
+    parts = content.pop("parts")
+    content["size"] = f"{entry.megabytes:.0f} MB in half precision"
+    content["memory"] = f"{content.pop('memory_gb')} GB at float16, activations aside"
+    for role, part in parts.items():
+        content[role] = (
+            f"{part['repo']}: {', '.join(part['files'])} ({part['megabytes']:.0f} MB, "
+            f"licence: {part['licence']})"
+        )
+    content["here"] = "yes" if _is_here(found, entry) else f"no: phosphene models fetch {found}"
+    _print(content)
+
+
+@app.command("fetch")
+@guarded
+def fetch(
+    name: str,
+    output: Annotated[
+        str | None, typer.Option(help="Folder, for a machine without network. [the hub's cache]")
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Download nothing, only say whether it is there.")
+    ] = False,
+) -> None:
+    """Download what a published generator needs; what is there already is kept."""
+    from phosphene.checkpoints.fetching import fetch_generator
+    from phosphene.checkpoints.registry import known_models, model_folder
+
+    if name in known_models():
+        typer.echo(f"model: {model_folder(name)}")
+        return
+    found, entry = _published(name)
+    for role, part in entry.parts.items():
+        typer.echo(f"{role}: {part.repo}, {part.megabytes:.0f} MB, licence: {part.licence}")
+    folders = fetch_generator(found, entry, output=output, offline=offline)
+    for role, folder in folders.items():
+        typer.echo(f"{role} is in {folder}")
+    typer.echo(f"generator: {found}:local-dir:{output}" if output else f"generator: {found}")
+
+
+def _published(name: str) -> tuple[str, Any]:
+    """Return name and entry of a published generator; an unknown one lists them all."""
+    from phosphene.checkpoints.registry import find_generator, known_generators, known_models
+    from phosphene.errors import check_option
+
+    found = find_generator(name)
+    if found is None:
+        check_option("name", name, {*known_generators(), *known_models()})
+        raise AssertionError(name)  # check_option has raised
+    return found
+
+
+def _is_here(name: str, entry: Any) -> bool:
+    from phosphene.checkpoints.fetching import generator_parts
+    from phosphene.errors import AssetError
+
+    try:
+        generator_parts(name, entry)
+    except AssetError:
+        return False
+    return True
+
+
+def _print(content: dict[str, Any]) -> None:
+    for key, value in content.items():
+        if isinstance(value, list):
+            for line in value or ["none"]:
+                typer.echo(f"{key:14} {line}")
+                key = ""
+        elif isinstance(value, dict):
+            typer.echo(f"{key:14} {', '.join(f'{k} {v}' for k, v in value.items())}")
+        else:
+            typer.echo(f"{key:14} {value}")

@@ -1,0 +1,73 @@
+"""`phosphene models`: true facts, and one message with exit code 4 where something is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phosphene.checkpoints.fetching import smallest_weights
+from phosphene.checkpoints.registry import find_generator, known_generators
+from phosphene.pipelines.generators import GENERATORS
+
+Cli = Callable[..., Any]
+
+
+def test_every_generator_is_listed(cli: Cli) -> None:
+    lines = cli("models list").succeeds().out.splitlines()
+    names = {line.split()[0] for line in lines}
+    assert set(known_generators()) <= names
+
+
+@pytest.mark.parametrize("name", sorted(known_generators()))
+def test_facts_are_complete_and_shown(name: str, cli: Cli) -> None:
+    entry = known_generators()[name]
+    assert entry.generator in GENERATORS.names()
+    shown = cli("models show", name).succeeds().out
+    for part in entry.parts.values():
+        assert part.repo in shown
+        assert f"licence: {part.licence}" in shown
+    for fact in (entry.embedding.model, entry.embedding.weights, "steps", "guidance_scale"):
+        assert fact in shown
+    assert f"no: phosphene models fetch {name}" in shown  # the suite has no network and no cache
+    options: Any = GENERATORS.get(entry.generator)
+    options.read_options(dict(entry.options))
+
+
+def test_each_kind_has_one_default() -> None:
+    kinds = {entry.generator for entry in known_generators().values()}
+    for kind in kinds:
+        mine = [e for e in known_generators().values() if e.generator == kind]
+        assert sum(entry.default for entry in mine) == 1
+        found = find_generator(kind)
+        assert found is not None
+        assert found[1].default
+    assert find_generator("latent-diffusion") is None
+
+
+def test_what_is_missing_is_told_with_exit_code_4(cli: Cli, tmp_path: Path) -> None:
+    done = cli("models fetch", "kandinsky22", "--offline")
+    done.refuses(4, "2642 MB", "Apache-2.0", "phosphene models fetch kandinsky22")
+    done = cli("models fetch", "ip-adapter", "--output", tmp_path, "--offline")
+    done.refuses(4, "stabilityai/sdxl-turbo", "not for commercial use", f"local-dir:{tmp_path}")
+
+
+def test_an_unknown_name_is_told_with_a_guess(cli: Cli) -> None:
+    cli("models show", "kandinski22").refuses(2, "did you mean 'kandinsky22'?")
+
+
+def test_half_precision_is_taken_and_pickles_never_are() -> None:
+    names = [
+        "model_index.json", "unet/config.json", "unet/weights.safetensors",
+        "unet/weights.fp16.safetensors", "unet/weights.bin", "movq/weights.safetensors",
+        "movq/weights.pkl", "other/weights.safetensors", "tokenizer/merges.txt",
+    ]  # fmt: skip
+    found = smallest_weights(["model_index.json", "unet/*", "movq/*", "tokenizer/*"], names)
+    assert found == [
+        "model_index.json", "unet/config.json", "unet/weights.fp16.safetensors",
+        "movq/weights.safetensors", "tokenizer/merges.txt",
+    ]  # fmt: skip
+    file = "sdxl_models/adapter.safetensors"
+    assert smallest_weights([file], [file, "sdxl_models/adapter.fp16.safetensors"]) == [file]
