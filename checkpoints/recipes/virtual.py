@@ -71,7 +71,7 @@ AUTOENCODER = {
     "mid_block_add_attention": False,
 }  # fmt: skip
 UNET = {
-    "sample_size": 16, "in_channels": 4, "out_channels": 4, "layers_per_block": 1,
+    "sample_size": 16, "in_channels": 4 + 160, "out_channels": 4, "layers_per_block": 1,
     "block_out_channels": [64, 128, 128], "cross_attention_dim": 160,
     "attention_head_dim": 4,  # diffusers reads it as the number of heads
     "norm_num_groups": 16,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.errors import InputError
-from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
+from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion, predict_velocity
 from phosphene.pipelines.training.engine import EngineConfig, TrainingResult, train
 
 __all__ = ["CONDITION_NOISE", "DROP", "Objective", "train_latent_diffusion"]
@@ -99,7 +99,7 @@ class Objective:
         alpha, sigma = self._levels(times, clean)
         noisy = (alpha * clean + sigma * added).to(memory_format=torch.channels_last)
         velocity = alpha * added - sigma * clean
-        found = model(noisy, times, encoder_hidden_states=(tokens + amount * blur) * kept).sample
+        found = predict_velocity(model, noisy, times, (tokens + amount * blur) * kept)
         snr = self.snr.to(device)[times]
         weight = snr.clamp(max=SNR_LIMIT) / (snr + 1)
         error = (found - velocity).square().mean(dim=(1, 2, 3))

@@ -58,19 +58,33 @@ def tiny_latents(tiny_pictures: Pictures) -> LatentTarget:
     return latents
 
 
-@pytest.fixture(scope="session")
-def tiny_generator(tiny_target: OpenClipTarget, tiny_latents: LatentTarget) -> LatentDiffusion:
+def latent_diffusion(
+    target: OpenClipTarget, latents: LatentTarget, *, with_map: bool = True
+) -> LatentDiffusion:
+    """Return one that has the map of tokens beside its latents, or attends to tokens alone."""
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(2)
     unet = UNet2DConditionModel(
-        sample_size=8, in_channels=2, out_channels=2, layers_per_block=1,
+        sample_size=8, in_channels=2 + 16 if with_map else 2, out_channels=2, layers_per_block=1,
         block_out_channels=(8, 8), cross_attention_dim=16, attention_head_dim=4,
         norm_num_groups=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     )  # fmt: skip
     unet.half().float()
-    return LatentDiffusion(unet, tiny_latents, condition=tiny_target.spec.hash, steps=4)
+    return LatentDiffusion(unet, latents, condition=target.spec.hash, steps=4)
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tiny_target: OpenClipTarget, tiny_latents: LatentTarget) -> LatentDiffusion:
+    return latent_diffusion(tiny_target, tiny_latents)
+
+
+@pytest.fixture(scope="session", params=["attention", "map"])
+def tiny_generators(
+    request: pytest.FixtureRequest, tiny_target: OpenClipTarget, tiny_latents: LatentTarget
+) -> LatentDiffusion:
+    return latent_diffusion(tiny_target, tiny_latents, with_map=request.param == "map")
 
 
 @pytest.fixture(scope="session")
