@@ -19,7 +19,7 @@ from phosphene.pipelines.evaluation.shown import Shown
 from phosphene.schemas import MetricsFile, Protocol, RunFile
 
 if TYPE_CHECKING:
-    from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
+    from phosphene.pipelines.evaluation.config import EvaluateConfig
 
 Array = np.ndarray[Any, Any]
 __all__ = ["Background", "audit_facts", "background_of"]

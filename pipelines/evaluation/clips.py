@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from phosphene.data.pictures import Pictures, picture_hash
 from phosphene.errors import AssetError, InputError, UsageError
+from phosphene.pipelines.evaluation.assemble import INTERVAL_RULE
+from phosphene.pipelines.evaluation.background import Background
 from phosphene.pipelines.evaluation.clip_controls import ClipScores, score_clips
+from phosphene.pipelines.evaluation.config import EvaluateConfig
 from phosphene.pipelines.evaluation.predictions import Item, match_items, read_predictions
+from phosphene.pipelines.evaluation.records import (
+    evaluation_versions,
+    item_record,
+    protocol_record,
+)
+from phosphene.pipelines.evaluation.rivals import OF_CLIPS, absent_controls
 from phosphene.pipelines.evaluation.shown import Shown, read_categories
 from phosphene.pipelines.metrics.specs import METRICS
 from phosphene.progress import progress
-from phosphene.schemas import AbsentMetric, EvaluatedMetric, PermutedPairing
+from phosphene.schemas import AbsentMetric, EvaluatedMetric, EvaluationFile, PermutedPairing
 
-if TYPE_CHECKING:
-    from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
-
-__all__ = ["CLIP_SUFFIXES", "ClipEvaluation", "evaluate_clips", "is_of_clips", "read_clip"]
+__all__ = [
+    "CLIP_SUFFIXES",
+    "ClipEvaluation",
+    "clip_evaluation",
+    "evaluate_clips",
+    "is_of_clips",
+    "read_clip",
+]
 
 Array = np.ndarray[Any, Any]
 CLIP_SUFFIXES = (".mp4", ".gif", ".webm", ".mov", ".avi", ".mkv")
@@ -47,6 +62,37 @@ class ClipEvaluation:
     metrics: list[EvaluatedMetric]
     absent: list[AbsentMetric]
     size_rule: str
+
+
+def clip_evaluation(config: EvaluateConfig, names: Sequence[str], building: Path) -> EvaluationFile:
+    """Score a folder of clips; frames are decoded into a folder that is removed again."""
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with TemporaryDirectory(dir=building) as work:
+        found = evaluate_clips(config, names, Path(work))
+    background = Background(found.root.resolve().name)
+    protocol = protocol_record(
+        found.items, found.shown, background, found.hashes, found.n_missing, found.size_rule
+    )
+    present = [name for name in OF_CLIPS if found.metrics]
+    return EvaluationFile(
+        name=config.name or background.name,
+        predictions=str(config.predictions),
+        suite="chosen metrics" if config.metrics else config.suite,
+        config=config.model_dump(mode="json", exclude={"output"}),
+        model=None,
+        model_hash=None,
+        protocol=protocol,
+        items=[item_record(item, found.hashes, found.root) for item in found.items],
+        metrics=found.metrics,
+        absent=found.absent,
+        controls=absent_controls(present, {}, otherwise="no metric could be computed", clips=True),
+        audit=None,
+        n_seen_in_training=None,
+        seeds={"seed": config.seed, "bootstrap": config.seed},
+        interval_rule=INTERVAL_RULE + ("; clips of one scene together" if config.scenes else ""),
+        versions=evaluation_versions(),
+        started=started,
+    )
 
 
 def is_of_clips(names: Sequence[str]) -> bool:

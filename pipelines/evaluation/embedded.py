@@ -53,35 +53,33 @@ def score_retrieval(
         metric.reset()
         return outcome
 
+    drawn = None
+    if len(names) > 1:
+        count = min(n_permutations, MOST_PERMUTATIONS)
+        drawn = exchange_labels(len(names), n_permutations=count, seed=seed)
     for name, metric in metrics.items():
         outcome = compute(metric, keys["predicted"])
-        if outcome.value is None:
-            scores.absent[name] = outcome.note
+        if outcome.value is None or drawn is None:
+            scores.absent[name] = outcome.note or "one picture: nothing to search"
             continue
-        found = MetricScores(
+
+        def statistic(order: Array, metric: Any = metric) -> float:
+            value = compute(metric, keys["predicted"], order).value
+            return float("nan") if value is None else value
+
+        test = permuted_statistic(statistic, drawn, higher_is_better=outcome.spec.higher_is_better)
+        rivals = [rival for rival in keys if rival not in ("predicted", "truth")]
+        scores.metrics[name] = MetricScores(
             outcome.spec,
             outcome.value,
             _per_item(outcome, scores.rows),
             outcome.chance,
             outcome.collapsed,
             outcome.note,
+            controls={rival: compute(metric, keys[rival]).value for rival in rivals},
+            test=test,
+            wrong=test.chance,
         )
-        for rival, rows in keys.items():
-            if rival not in ("predicted", "truth"):
-                found.controls[rival] = compute(metric, rows).value
-        drawn = exchange_labels(
-            len(names), n_permutations=min(n_permutations, MOST_PERMUTATIONS), seed=seed
-        )
-
-        def statistic(order: Array, metric: Any = metric) -> float:
-            value = compute(metric, keys["predicted"], order).value
-            return float("nan") if value is None else value
-
-        found.test = permuted_statistic(
-            statistic, drawn, higher_is_better=outcome.spec.higher_is_better
-        )
-        found.wrong = found.test.chance
-        scores.metrics[name] = found
 
 
 def _per_item(outcome: MetricOutcome, rows: Sequence[int]) -> Array | None:

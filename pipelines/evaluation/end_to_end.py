@@ -37,7 +37,7 @@ from phosphene.types import BrainEmbedding, Recording
 if TYPE_CHECKING:
     import pandas as pd
 
-    from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
+    from phosphene.pipelines.evaluation.config import EvaluateConfig
 
 __all__ = ["decode_dataset"]
 

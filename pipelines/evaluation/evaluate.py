@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from phosphene.config import Config
 from phosphene.data.pictures import picture_hash
 from phosphene.errors import UsageError
 from phosphene.pipelines.evaluation.assemble import (
@@ -22,7 +21,8 @@ from phosphene.pipelines.evaluation.assemble import (
     fewer_name,
 )
 from phosphene.pipelines.evaluation.background import Background, background_of
-from phosphene.pipelines.evaluation.clips import evaluate_clips, is_of_clips
+from phosphene.pipelines.evaluation.clips import clip_evaluation, is_of_clips
+from phosphene.pipelines.evaluation.config import EvaluateConfig, check_config
 from phosphene.pipelines.evaluation.embedded import score_retrieval
 from phosphene.pipelines.evaluation.predictions import (
     Item,
@@ -31,9 +31,13 @@ from phosphene.pipelines.evaluation.predictions import (
     read_predictions,
 )
 from phosphene.pipelines.evaluation.reading import PairReader
+from phosphene.pipelines.evaluation.records import (
+    evaluation_versions,
+    item_record,
+    protocol_record,
+)
 from phosphene.pipelines.evaluation.results import load_evaluation, write_evaluation
 from phosphene.pipelines.evaluation.rivals import (
-    OF_CLIPS,
     Rival,
     absent_controls,
     class_means_of_training,
@@ -45,48 +49,16 @@ from phosphene.pipelines.evaluation.scoring import Scorer, SubjectScores
 from phosphene.pipelines.evaluation.shown import Shown, read_categories, read_shown
 from phosphene.pipelines.evaluation.suites import create_suite, suite_metrics
 from phosphene.pipelines.reconstructor import _choose_device
-from phosphene.pipelines.versions import package_versions
 from phosphene.schemas import (
-    EvaluatedItem,
+    AbsentMetric,
     EvaluatedMetric,
     EvaluationControl,
     EvaluationFile,
-    EvaluationProtocol,
     RepetitionScores,
 )
-from phosphene.storage import check_new_folder, hash_bytes, new_folder
+from phosphene.storage import check_new_folder, new_folder
 
 __all__ = ["EvaluateConfig", "evaluate", "evaluate_predictions"]
-
-PACKAGES = ("torchmetrics", "torchvision", "scikit-image", "open_clip_torch", "lpips")
-
-
-class EvaluateConfig(Config):
-    """Settings of the command ``phosphene evaluate``; flags are names for these keys."""
-
-    output: str
-    predictions: str | None = None
-    truth: str | None = None
-    model: str | None = None
-    dataset: str | None = None
-    suite: str = "quick"
-    metrics: tuple[str, ...] = ()
-    name: str | None = None
-    subjects: tuple[str, ...] = ()
-    split: Literal["train", "validation", "test", "all"] = "test"
-    average: Literal["none", "stimulus"] = "stimulus"
-    samples: int = 1
-    steps: int | None = None
-    category: str | None = None
-    scenes: str | None = None
-    size: int | None = None
-    allow_missing: bool = False
-    network: str | None = None
-    cache: str | None = None
-    batch_size: int = 32
-    n_permutations: int = 1000
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = 0
 
 
 def evaluate(config: EvaluateConfig) -> tuple[Path, EvaluationFile]:
@@ -105,7 +77,7 @@ def evaluate(config: EvaluateConfig) -> tuple[Path, EvaluationFile]:
     InputError
         If predictions and truth do not fit together.
     """
-    _check(config)
+    check_config(config)
     names = suite_metrics(config.suite, config.metrics)
     clips = is_of_clips(names)
     if clips and config.model is not None:
@@ -132,34 +104,6 @@ def evaluate(config: EvaluateConfig) -> tuple[Path, EvaluationFile]:
             )
         path = write_evaluation(building, result)
     return target / path.name, result
-
-
-def _check(config: EvaluateConfig) -> None:
-    if (config.predictions is None) == (config.model is None):
-        raise UsageError(
-            "--predictions and --model are both given" if config.model else "nothing to evaluate",
-            expected="either --predictions (and --truth), or --model and --dataset",
-            remedy="give one of the two",
-        )
-    if config.model is not None and config.dataset is None:
-        raise UsageError(
-            f"--model {config.model} without a dataset",
-            expected="--dataset FOLDER, whose test trials are decoded",
-            remedy="prepare one with `phosphene prepare`, or give --predictions",
-        )
-    if config.model is not None and config.truth is not None:
-        raise UsageError(
-            "--truth together with --model",
-            expected="--dataset alone: it holds what was shown",
-            remedy="leave --truth away",
-        )
-    numbers = (config.batch_size, config.samples, config.n_permutations, config.size or 1)
-    if min(numbers) < 1:
-        raise UsageError(
-            "a batch size, a size or a number of samples or permutations below 1",
-            expected="at least 1",
-            remedy="leave the flag away",
-        )
 
 
 def _given(config: EvaluateConfig) -> tuple[Shown, Predictions]:
@@ -213,7 +157,45 @@ def evaluate_predictions(
         items = [replace(item, category=categories[item.picture]) for item in items]
     reader = PairReader(items, shown.files, size=config.size)
     rivals = _rivals(reader, background, predictions.root, categories)
-    order = suite_metrics(config.suite, config.metrics)
+    found, absent, curve = _scores(
+        config, reader, rivals, background, predictions.root, categories, cache
+    )
+    names = sorted({item.picture for item in items})
+    hashes = {name: picture_hash(reader.shown_as_stored(name)) for name in names}
+    return EvaluationFile(
+        name=config.name or background.name,
+        predictions="predictions" if config.model is not None else str(config.predictions),
+        suite="chosen metrics" if config.metrics else config.suite,
+        config=config.model_dump(mode="json", exclude={"output"}),
+        model=background.model,
+        model_hash=background.model_hash,
+        protocol=protocol_record(items, shown, background, hashes, n_missing, reader.size_rule),
+        items=[item_record(item, hashes, predictions.root) for item in items],
+        metrics=found,
+        absent=absent,
+        controls=_controls(rivals, found, background, curve, categories is not None),
+        audit=background.audit,
+        n_seen_in_training=background.count_seen(items, hashes),
+        repetition_curve=curve,
+        noise_ceiling=background.noise_ceiling,
+        seeds={"seed": config.seed, "bootstrap": 0},
+        interval_rule=INTERVAL_RULE,
+        versions=evaluation_versions(),
+        started=started,
+    )
+
+
+def _scores(
+    config: EvaluateConfig,
+    reader: PairReader,
+    rivals: Sequence[Rival],
+    background: Background,
+    root: Path,
+    categories: Mapping[str, str] | None,
+    cache: str | None,
+) -> tuple[list[EvaluatedMetric], list[AbsentMetric], list[RepetitionScores]]:
+    """Return the suite's metrics, those that are absent, and the curve over repetitions."""
+    order, items = suite_metrics(config.suite, config.metrics), reader.items
     metrics, absent = create_suite(
         order,
         network=config.network,
@@ -233,70 +215,12 @@ def evaluate_predictions(
     )
     scores = _by_subject(scorer, items)
     if searches:
-        _add_retrieval(scores, searches, items, predictions.root, background, config)
-    found, failed = assemble_metrics(
-        scores, [item.picture for item in items], [name for name in order if name in metrics]
-    )
-    curve = assemble_curve(
-        scores, [item.picture for item in items], list(background.fewer), found, _trials(items)
-    )
+        _add_retrieval(scores, searches, items, root, background, config)
+    pictures = [item.picture for item in items]
+    found, failed = assemble_metrics(scores, pictures, [name for name in order if name in metrics])
+    curve = assemble_curve(scores, pictures, list(background.fewer), found, _trials(items))
     reasons = {one.id: one for one in (*absent, *failed)}
-    hashes = {
-        name: picture_hash(reader.shown_as_stored(name))
-        for name in sorted({i.picture for i in items})
-    }
-    return EvaluationFile(
-        name=config.name or background.name,
-        predictions="predictions" if config.model is not None else str(config.predictions),
-        suite="chosen metrics" if config.metrics else config.suite,
-        config=config.model_dump(mode="json", exclude={"output"}),
-        model=background.model,
-        model_hash=background.model_hash,
-        protocol=_protocol(items, shown, background, hashes, n_missing, reader.size_rule),
-        items=[_item(item, hashes, predictions.root) for item in items],
-        metrics=found,
-        absent=[reasons[name] for name in order if name in reasons],
-        controls=_controls(rivals, found, background, curve, categories is not None),
-        audit=background.audit,
-        n_seen_in_training=background.count_seen(items, hashes),
-        repetition_curve=curve,
-        noise_ceiling=background.noise_ceiling,
-        seeds={"seed": config.seed, "bootstrap": 0},
-        interval_rule=INTERVAL_RULE,
-        versions=package_versions() | _more_versions(),
-        started=started,
-    )
-
-
-def clip_evaluation(config: EvaluateConfig, names: Sequence[str], building: Path) -> EvaluationFile:
-    """Score a folder of clips; frames are decoded into a folder that is removed again."""
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    with TemporaryDirectory(dir=building) as work:
-        found = evaluate_clips(config, names, Path(work))
-    background = Background(found.root.resolve().name)
-    protocol = _protocol(
-        found.items, found.shown, background, found.hashes, found.n_missing, found.size_rule
-    )
-    present = [name for name in OF_CLIPS if found.metrics]
-    return EvaluationFile(
-        name=config.name or background.name,
-        predictions=str(config.predictions),
-        suite="chosen metrics" if config.metrics else config.suite,
-        config=config.model_dump(mode="json", exclude={"output"}),
-        model=None,
-        model_hash=None,
-        protocol=protocol,
-        items=[_item(item, found.hashes, found.root) for item in found.items],
-        metrics=found.metrics,
-        absent=found.absent,
-        controls=absent_controls(present, {}, otherwise="no metric could be computed", clips=True),
-        audit=None,
-        n_seen_in_training=None,
-        seeds={"seed": config.seed, "bootstrap": config.seed},
-        interval_rule=INTERVAL_RULE + ("; clips of one scene together" if config.scenes else ""),
-        versions=package_versions() | _more_versions(),
-        started=started,
-    )
+    return found, [reasons[name] for name in order if name in reasons], curve
 
 
 def _rivals(
@@ -359,46 +283,6 @@ def _trials(items: Sequence[Item]) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def _item(item: Item, hashes: Mapping[str, str], root: Path) -> EvaluatedItem:
-    return EvaluatedItem(
-        key=item.key,
-        picture=item.picture,
-        picture_hash=hashes[item.picture],
-        subject=item.subject,
-        category=item.category,
-        files=[path.relative_to(root).as_posix() for path in item.files],
-        source_trials=list(item.source_trials),
-    )
-
-
-def _protocol(
-    items: Sequence[Item],
-    shown: Shown,
-    background: Background,
-    hashes: Mapping[str, str],
-    n_missing: int,
-    size_rule: str,
-) -> EvaluationProtocol:
-    content = "".join(f"{name}={hashes[name]};" for name in sorted(hashes))
-    pictures_hash = hash_bytes(content.encode())[:16]
-    training = background.training
-    return EvaluationProtocol(
-        truth=shown.name,
-        truth_hash=pictures_hash if shown.dataset is None else shown.dataset.file.hash,
-        split=shown.split,
-        pictures_hash=pictures_hash,
-        averaging=background.averaging,
-        subjects=sorted({item.subject for item in items if item.subject is not None}),
-        n_pictures=len(hashes),
-        n_items=len(items),
-        n_samples=len(items[0].files),
-        n_missing=n_missing,
-        size_rule=size_rule,
-        transductive=None if training is None else training.transductive,
-        training=training,
-    )
-
-
 def _controls(
     rivals: Sequence[Rival],
     metrics: Sequence[EvaluatedMetric],
@@ -423,15 +307,3 @@ def _controls(
         else "categories are not known: give --category"
     )
     return absent_controls(present, reasons, otherwise="needs a model: give --model and --dataset")
-
-
-def _more_versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
-    return found

@@ -14,6 +14,8 @@ from phosphene.pipelines.evaluation.predictions import bare_name
 from phosphene.trials import UNKNOWN
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from phosphene.data.canonical import CanonicalDataset
 
 __all__ = ["Shown", "read_categories", "read_shown"]
@@ -124,32 +126,7 @@ def read_categories(source: str, shown: Shown) -> dict[str, str]:
     UsageError
         If there is neither such a file nor such a column.
     """
-    import pandas as pd
-
-    from phosphene.data.readers import read_trials
-
-    if Path(source).is_file():
-        table = read_trials(source)
-        if len(table.columns) < 2:
-            raise InputError(
-                f"{source} has the single column {table.columns[0]!r}",
-                expected="an identifier and a category in each row",
-                remedy="add a column named category",
-            )
-        column = "category" if "category" in table else str(table.columns[1])
-        pairs = table[[str(table.columns[0]), column]]
-    else:
-        tables: list[pd.DataFrame] = []
-        if shown.dataset is not None:
-            tables = [shown.dataset.table, shown.dataset.stimuli]
-        found = next((table for table in tables if source in table), None)
-        if found is None:
-            raise UsageError(
-                f"`--category` is {source!r}, which is neither a file nor a column of the truth",
-                expected="a table of identifiers and categories, or a column of a dataset",
-                remedy="name a .tsv file, or give a dataset that has this column as --truth",
-            )
-        pairs = found[["stimulus_id", source]]
+    pairs = _category_pairs(source, shown)
     categories: dict[str, str] = {}
     for name, category in pairs.drop_duplicates().itertuples(index=False):
         key = bare_name(str(name))
@@ -170,3 +147,30 @@ def read_categories(source: str, shown: Shown) -> dict[str, str]:
             remedy="complete the table",
         )
     return categories
+
+
+def _category_pairs(source: str, shown: Shown) -> pd.DataFrame:
+    """Return a table of two columns, identifier and category."""
+    from phosphene.data.readers import read_trials
+
+    if Path(source).is_file():
+        table = read_trials(source)
+        if len(table.columns) < 2:
+            raise InputError(
+                f"{source} has the single column {table.columns[0]!r}",
+                expected="an identifier and a category in each row",
+                remedy="add a column named category",
+            )
+        column = "category" if "category" in table else str(table.columns[1])
+        return table[[str(table.columns[0]), column]]
+    tables: list[pd.DataFrame] = []
+    if shown.dataset is not None:
+        tables = [shown.dataset.table, shown.dataset.stimuli]
+    found = next((table for table in tables if source in table), None)
+    if found is None:
+        raise UsageError(
+            f"`--category` is {source!r}, which is neither a file nor a column of the truth",
+            expected="a table of identifiers and categories, or a column of a dataset",
+            remedy="name a .tsv file, or give a dataset that has this column as --truth",
+        )
+    return found[["stimulus_id", source]]
