@@ -23,6 +23,7 @@ __all__ = [
     "Within",
     "control_words",
     "metric_words",
+    "ordered_controls",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -39,10 +40,12 @@ CONTROL_WORDS = {
     WRONG_PAIRING: "Wrong pairing",
     "grey_picture": "Grey picture",
     "mean_picture": "Mean training picture",
+    "class_mean_picture": "Mean picture of the class",
     "nearest_training": "Nearest training picture",
-    "truth_through_generator": "Truth through the generator",
     "noise_brain": "Noise as recording",
-    "shuffled_brain": "Another picture's recording",
+    "shuffled_brain": "Recording of another picture",
+    "truth_through_generator": "Truth through the generator",
+    "oracle_embedding": "Oracle embedding",
     "noise_ceiling": "Noise ceiling",
 }
 
@@ -221,12 +224,22 @@ def metric_words(identifier: str) -> str:
     return METRIC_WORDS.get(identifier.partition("/")[0], identifier)
 
 
+def ordered_controls(
+    controls: Mapping[str, float | None],
+) -> list[tuple[str, float | None]]:
+    """Return controls from what knows least to ceilings, others in between."""
+    known = list(CONTROL_WORDS)
+    place = {name: float(known.index(name)) for name in controls if name in known}
+    middle = known.index("truth_through_generator") - 0.5
+    return sorted(controls.items(), key=lambda one: place.get(one[0], middle))
+
+
 def control_words(name: str) -> str:
     """Return words for a control.
 
     Examples
     --------
-    >>> control_words("oracle_embedding")
-    'Oracle embedding'
+    >>> control_words("mean_picture"), control_words("something_new")
+    ('Mean training picture', 'Something new')
     """
     return CONTROL_WORDS.get(name, name.replace("_", " ").replace("-", " ").capitalize())

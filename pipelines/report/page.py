@@ -15,7 +15,6 @@ from phosphene.pipelines.report.content import (
     WRONG_PAIRING,
     Content,
     Retrieved,
-    control_words,
 )
 from phosphene.pipelines.report.panels import curve_plot, panel
 
@@ -73,7 +72,6 @@ def render_content(content: Content) -> str:
         version=phosphene.__version__,
         headline=_headline(content),
         panels=[panel(measure) for measure in content.measures],
-        controls_said=_controls_said(content),
         curves=[curve_plot(curve) for curve in content.curves],
         rule=ranking_rule(content),
         orders=_orders(content),
@@ -99,25 +97,13 @@ def _headline(content: Content) -> str:
         chance, known = measure.controls.get(WRONG_PAIRING), []
         if measure.interval is not None:
             low, high = (round(100 * bound) for bound in measure.interval)
-            known.append(f"95 % interval {low} to {high}")
+            known.append(f"95\u00a0% interval {low} to {high}")
         if chance is not None:
             known.append(f"chance {100 * chance:.0f}")
         inside = f" ({'; '.join(known)})" if known else ""
-        return (
-            f"The picture that was shown is told from another one in {100 * measure.value:.0f} % "
-            f"of comparisons{inside}."
-        )
+        share = f"{100 * measure.value:.0f}\u00a0%"
+        return f"What was shown is told from another picture in {share} of comparisons{inside}."
     return ""
-
-
-def _controls_said(content: Content) -> str:
-    """Return the names of all controls of all metrics, in order of appearance."""
-    names = [
-        name for measure in content.measures for name, value in measure.controls.items()
-        if value is not None
-    ]  # fmt: skip
-    words = [control_words(name) for name in dict.fromkeys(names)]
-    return ", ".join(word[0].lower() + word[1:] for word in words)
 
 
 def ranking_rule(content: Content) -> str:

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phosphene.names import require
-from phosphene.pipelines.report.content import WRONG_PAIRING, Curve, Measure, control_words
+from phosphene.pipelines.report.content import (
+    WRONG_PAIRING,
+    Curve,
+    Measure,
+    control_words,
+    ordered_controls,
+)
 
 __all__ = ["CurvePlot", "Panel", "Row", "curve_plot", "number", "p_words", "panel", "verdict"]
 
+SIGNIFICANT = 0.05
 SIMPLE_RIVALS = ("grey_picture", "mean_picture", "nearest_training")
 
 
@@ -50,11 +57,19 @@ class CurvePlot:
 
 
 def number(value: float | None) -> str:
-    """Return a number with three decimals, more where it is tiny; a dash where there is none."""
+    """Return a number with three decimals, four where it is small; a dash where there is none.
+
+    Examples
+    --------
+    >>> number(0.5), number(0.0042), number(-2.8e-5), number(23.456), number(None)
+    ('0.500', '0.0042', '0.000', '23.46', '–')
+    """
     if value is None:
         return "–"
-    if value != 0 and abs(value) < 0.0095:
-        return f"{value:.2g}"
+    if abs(value) < 0.00005:
+        return "0.000"
+    if abs(value) < 0.0095:
+        return f"{value:.4f}"
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
@@ -87,7 +102,7 @@ def panel(measure: Measure) -> Panel:
         )  # fmt: skip
     rows = [
         Row(control_words(name), number(value), place(value))
-        for name, value in measure.controls.items()
+        for name, value in ordered_controls(measure.controls)
         if value is not None
     ]
     return Panel(
@@ -115,7 +130,11 @@ def p_words(value: float | None) -> str:
 
 
 def verdict(measure: Measure) -> str:
-    """Say whether the interval lies beyond chance, where both are known."""
+    """Say whether the score is beyond chance and simple rivals, as far as can be said.
+
+    Chance goes by the permutation test where there is one, and else by the interval; a rival is
+    left behind where the whole interval lies beyond it.
+    """
     chance = measure.controls.get(WRONG_PAIRING)
     if measure.value is None or measure.interval is None or chance is None:
         return ""
@@ -125,7 +144,8 @@ def verdict(measure: Measure) -> str:
     def beyond(value: float) -> bool:
         return low > value if better else high < value
 
-    if not beyond(chance):
+    told_apart = beyond(chance) if measure.p_value is None else measure.p_value < SIGNIFICANT
+    if not told_apart:
         worse = high < chance if better else low > chance
         return "worse than wrong pairing" if worse else "not told apart from wrong pairing"
     known = {name: measure.controls.get(name) for name in SIMPLE_RIVALS}
@@ -134,8 +154,10 @@ def verdict(measure: Measure) -> str:
     if not ahead:
         return "better than wrong pairing" + (" and simple rivals" if rivals else "")
     best = (max if better else min)(ahead, key=lambda name: ahead[name])
+    behind = ahead[best] >= measure.value if better else ahead[best] <= measure.value
     words = control_words(best)
-    return f"better than wrong pairing, not clearly than {words[0].lower() + words[1:]}"
+    how = "no better than" if behind else "not clearly than"
+    return f"better than wrong pairing, {how} {words[0].lower() + words[1:]}"
 
 
 def _ticks(values: Sequence[float], *, bounded: bool) -> list[float]:

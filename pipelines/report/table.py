@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phosphene.pipelines.report.content import Content, Measure, control_words
+from phosphene.pipelines.report.content import Content, Measure, control_words, ordered_controls
 from phosphene.pipelines.report.panels import number, p_words
 
 __all__ = ["markdown_table"]
@@ -15,14 +15,13 @@ def markdown_table(content: Content) -> str:
     intervals were made, and metrics that could not be computed.
     """
     known = [measure for measure in content.measures if measure.value is not None]
-    controls = list(
-        dict.fromkeys(
-            name
-            for measure in known
-            for name, value in measure.controls.items()
-            if value is not None
-        )
-    )
+    used = {
+        name: value
+        for measure in known
+        for name, value in measure.controls.items()
+        if value is not None
+    }
+    controls = [name for name, _ in ordered_controls(used)]
     tested = any(measure.p_value is not None for measure in known)
     head = ["Metric", "Score [95 % interval]", *(["p"] if tested else [])]
     head += [control_words(name) for name in controls] + ["Items"]

@@ -49,6 +49,15 @@ def test_shares_are_drawn_on_their_whole_range() -> None:
     assert plot.rows[0].x == 99
 
 
+def test_controls_go_from_what_knows_nothing_to_ceilings() -> None:
+    names = ("noise_ceiling", "something_new", "mean_picture", "truth_through_generator")
+    plot = panel(measure(controls=dict.fromkeys((*names, "wrong_pairing"), 0.3)))
+    assert [row.label for row in plot.rows] == [
+        "This decoder", "Wrong pairing", "Mean training picture", "Something new",
+        "Truth through the generator", "Noise ceiling",
+    ]  # fmt: skip
+
+
 def test_within_category_stands_under_the_score() -> None:
     plot = panel(measure(identifies=True, within=Within(0.7, (0.6, 0.8), 0.5)))
     assert [row.label for row in plot.rows[:2]] == ["This decoder", "Within category"]
@@ -78,12 +87,22 @@ def test_what_could_not_be_computed_has_no_dot() -> None:
         ({"controls": {"wrong_pairing": 0.7}}, "worse than wrong pairing"),
         (
             {"controls": {"wrong_pairing": 0.1, "grey_picture": 0.45, "mean_picture": 0.7}},
-            "better than wrong pairing, not clearly than mean training picture",
+            "better than wrong pairing, no better than mean training picture",
+        ),
+        (
+            {"controls": {"wrong_pairing": 0.1, "nearest_training": 0.45}},
+            "better than wrong pairing, not clearly than nearest training picture",
+        ),
+        # A test of the pairing sees more than an interval of the mean.
+        ({"controls": {"wrong_pairing": 0.45}, "p_value": 0.001}, "better than wrong pairing"),
+        (
+            {"controls": {"wrong_pairing": 0.3}, "p_value": 0.2},
+            "not told apart from wrong pairing",
         ),
         ({"higher_is_better": False}, "worse than wrong pairing"),
         (
             {"higher_is_better": False, "controls": {"wrong_pairing": 0.7, "grey_picture": 0.5}},
-            "better than wrong pairing, not clearly than grey picture",
+            "better than wrong pairing, no better than grey picture",
         ),
         ({"controls": {}}, ""),
         ({"interval": None}, ""),
@@ -94,7 +113,7 @@ def test_verdicts_go_by_the_interval(changes: dict[str, Any], words: str) -> Non
 
 
 def test_numbers_and_p_values_in_words() -> None:
-    assert [number(value) for value in (None, 0.5, 0.0042, 23.456, -0.25, 0.0)] == [
+    assert [number(value) for value in (None, 0.5, 0.0042, 23.456, -0.25, -2e-5)] == [
         "–", "0.500", "0.0042", "23.46", "-0.250", "0.000",
     ]  # fmt: skip
     assert [p_words(value) for value in (None, 0.5, 0.001, 0.0009, 1.0)] == [
