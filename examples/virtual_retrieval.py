@@ -1,4 +1,4 @@
-"""Does a virtual subject's brain find the seen scene among many, and does speed cost accuracy?
+"""A virtual subject's brain finds the seen scene among many, and what speed costs in accuracy.
 
     python examples/virtual_retrieval.py --subject 01 --pool 100000 --cache scene-keys
 
@@ -65,7 +65,8 @@ def decoded(
     names = recording.trials["stimulus_id"].tolist()
     truth = model.parts.target.encode(stimuli.images[[places[name] for name in names]])
     found = model.search_keys(model.embed(recording).main)
-    return found.numpy(), model.search_keys(truth).numpy(), [f"{seed}/{name}" for name in names]
+    shown = model.search_keys(truth)
+    return found.cpu().numpy(), shown.cpu().numpy(), [f"{seed}/{name}" for name in names]
 
 
 def index_of(folder: Path, kind: str, encoder: KeyEncoder, blocks: list[Array]) -> Index:

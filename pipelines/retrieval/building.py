@@ -24,6 +24,7 @@ from phosphene.pipelines.retrieval.index import INDEX_NAME, Index
 from phosphene.pipelines.retrieval.key_encoder import (
     GIVEN,
     KeyEncoder,
+    absolute_name,
     open_encoder,
     unknown_space,
 )
@@ -271,7 +272,7 @@ def _assemble(
         projector = encoder.projector
     write_index(
         folder,
-        target_name=config.target,
+        target_name=absolute_name(config.target),
         space=space,
         projector=projector,
         metric=check_option("metric", config.metric, METRICS),

@@ -7,6 +7,7 @@ projection, its projection: that is where predictions of brains find their pictu
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,14 @@ from phosphene.storage import hash_bytes
 if TYPE_CHECKING:
     from phosphene.priors.retrieval import RetrievalProjector
 
-__all__ = ["KeyEncoder", "keys_of", "open_encoder", "projector_hash", "unknown_space"]
+__all__ = [
+    "KeyEncoder",
+    "absolute_name",
+    "keys_of",
+    "open_encoder",
+    "projector_hash",
+    "unknown_space",
+]
 
 Array = np.ndarray[Any, Any]
 GIVEN = "given:"  # names a space whose network is not here
@@ -113,6 +121,14 @@ def unknown_space(name: str, dimension: int) -> SearchSpace:
         preprocessing={},
     )
     return SearchSpace(target=spec, dimension=dimension)
+
+
+def absolute_name(name: str) -> str:
+    """Return a target's name that means the same in every folder."""
+    head, mark, place = name.rpartition("local-dir:")
+    if mark:
+        return f"{head}{mark}{Path(place).resolve()}"
+    return str(Path(name).resolve()) if "/" in name and Path(name).is_dir() else name
 
 
 def open_encoder(name: str, *, device: str = "cpu") -> KeyEncoder:

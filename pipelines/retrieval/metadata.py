@@ -51,11 +51,15 @@ class Metadata:
 
         wanted = np.asarray(rows, dtype=np.int64)
         groups = np.searchsorted(self._starts, wanted, side="right") - 1
-        found = [
-            self._group(int(group)).iloc[int(row - self._starts[group])]
-            for group, row in zip(groups, wanted, strict=True)
-        ]
-        return pd.DataFrame(found, columns=list(METADATA_COLUMNS)).reset_index(drop=True)
+        places, parts = [], [pd.DataFrame(columns=list(METADATA_COLUMNS), dtype=str)]
+        for group in np.unique(groups):
+            places.append(np.flatnonzero(groups == group))
+            table = self._group(int(group))
+            parts.append(table.iloc[wanted[places[-1]] - self._starts[group]])
+        if not places:
+            return parts[0]
+        order = np.argsort(np.concatenate(places))
+        return pd.concat(parts[1:]).iloc[order].reset_index(drop=True)
 
     def between(self, start: int, stop: int) -> pd.DataFrame:
         """Return the table of rows start to stop - 1."""

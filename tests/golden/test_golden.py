@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phosphene import Reconstruction, Reconstructor
+from phosphene import Index, Reconstruction, Reconstructor
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.pipelines.evaluation.results import load_evaluation
 from phosphene.pipelines.training.materials import cached_targets, load_target
 
 GOLDEN = Path(__file__).parent / "version-1"
 DATA_SUM, DATA_VALUE = 65.84936909005046, 0.3885333836078644
+NEXT = 0.525540  # cosine of the fourth embedding and its nearest other
 METRICS = {
     "pixcorr/strict-v1": 0.19056265696622735,
     "ssim/uniform7-v1": 0.12594840892421574,
@@ -143,6 +144,19 @@ def test_pictures_and_sidecars_of_the_output() -> None:
         assert path.stem == stem
         assert sidecar["schema"] == "image"
         assert sidecar["seed"] == 3
+
+
+def test_the_index() -> None:
+    index = Index.open(GOLDEN / "index")
+    assert (len(index), index.file.kind, index.file.metric) == (12, "flat", "cosine")
+    assert index.space.target.name == "golden"
+    values = np.random.default_rng(2027).normal(size=(12, 6)).astype(np.float32)
+    found = index.search(values, 2)
+    assert [one[0] for one in found.ids] == [f"golden-{number:02d}" for number in range(12)]
+    np.testing.assert_allclose(found.scores[:, 0], 1, atol=1e-3)
+    assert found.scores[3, 1] == pytest.approx(NEXT, abs=1e-4)
+    assert found.table()["caption"].unique().tolist() == ["a picture"]
+    assert index.verify()["found"].tolist() == ["2", "12", "unique", "1.000"]
 
 
 def test_what_the_writer_writes_has_the_same_files(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from phosphene.data.prepare import write_subject
 from phosphene.data.readers import read_recording
 from phosphene.pipelines.evaluation.evaluate import EvaluateConfig, evaluate
 from phosphene.pipelines.reconstruct import ReconstructConfig, reconstruct
+from phosphene.pipelines.retrieval.building import IndexConfig, build_index
 from phosphene.pipelines.training.encoder import EncoderConfig, train_encoder
 
 SIDE, N_TRAIN, N_TEST, N_VOXELS = 7, 12, 3, 20
@@ -80,6 +81,20 @@ def write(root: Path) -> None:
     for path in (root / name for name in (*stored, "evaluation/evaluation.json")):
         text = path.read_text().replace(f"{folder}/", "").replace(f"{root}/", "")
         path.write_text(text)  # paths of the machine it was written on say nothing
+    write_index(root / "index")
+
+
+def write_index(folder: Path) -> None:
+    """Write a small index of ready embeddings."""
+    values = np.random.default_rng(2027).normal(size=(12, 6)).astype(np.float32)
+    names = [f"golden-{number:02d}" for number in range(len(values))]
+    table = pd.DataFrame({"id": names, "caption": "a picture", "embedding": list(values)})
+    with tempfile.TemporaryDirectory() as name:
+        table.to_parquet(Path(name) / "golden.parquet")
+        source = str(Path(name) / "golden.parquet")
+        build_index(IndexConfig(pictures=source, target="given:golden", output=str(folder)))
+        index = folder / "index.json"
+        index.write_text(index.read_text().replace(f"{Path(name).resolve()}/", ""))
 
 
 if __name__ == "__main__":
