@@ -157,8 +157,8 @@ def with_labels(
                 expected="a row per stimulus of the dataset",
             )
         source = merged[["stimulus_id"]].astype(str).merge(rows, on="stimulus_id", how="left")
-        for column in nuisance_columns(source):
-            merged[column] = source[column].to_numpy()
+        for column, values in nuisance_columns(source).items():
+            merged[column] = values
     wanted = category or next((name for name in CONCEPT_COLUMNS if name in source), None)
     if wanted is None:
         return merged
