@@ -117,10 +117,10 @@ def figure_caption(content: Content) -> str:
         f"The {count} best, the {count} around the median and the {count} worst items"
     )  # fmt: skip
     seen = " ".join(content.warnings)
+    model = "" if content.model in content.heading else f", model {content.model}"
     return (
-        f"{above}{virtual}{which} of {len(content.ranking.order):,}, {content.heading[0].lower()}"
-        f"{content.heading[1:]} by {content.model}. {ranking_rule(content)}{_score(content)}"
-        f"{' ' + seen if seen else ''}"
+        f"{above}{virtual}{which} of {len(content.ranking.order):,}. {content.heading}{model}. "
+        f"{ranking_rule(content)}{_score(content)}{' ' + seen if seen else ''}"
     )
 
 
