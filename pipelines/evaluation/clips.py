@@ -117,9 +117,9 @@ def read_clip(path: Path) -> Pictures:
     """Return all frames of a clip, uint8 (F, H, W, 3)."""
     import imageio.v3
 
-    plugin = {"plugin": "pillow"} if path.suffix.lower() == ".gif" else {"plugin": "pyav"}
+    plugin = "pillow" if path.suffix.lower() == ".gif" else "pyav"
     try:
-        frames = np.asarray(imageio.v3.imread(path, **plugin))
+        frames = np.asarray(imageio.v3.imread(path, plugin=plugin))
     except Exception as error:  # every codec raises errors of its own
         raise InputError(
             f"{path} is not a readable clip ({error})",
