@@ -91,17 +91,7 @@ def score_responses(
     InputError
         If a shown picture was learned from or comes twice, or shapes differ.
     """
-    if reconstructed.shape != shown.shape or len(shown) != len(responses) or len(shown) < 2:
-        raise InputError(
-            f"reconstructions of shape {reconstructed.shape} beside pictures of {shown.shape} and "
-            f"{len(responses)} responses",
-            expected="as many of each, at least two, pictures of one size",
-        )
-    if len(np.unique(shown.reshape(len(shown), -1), axis=0)) < len(shown):
-        raise InputError(
-            "a shown picture that comes twice",
-            expected="each picture once, with its repetitions in one row of responses",
-        )
+    _check_items(reconstructed, shown, responses)
     model.check_unseen(shown)
     repeated = model.standardise(responses)
     repeated = repeated[:, None] if repeated.ndim == 2 else repeated
@@ -128,3 +118,17 @@ def score_responses(
         ceiling=pattern_ceiling(repeated),
         permuted=permuted,
     )
+
+
+def _check_items(reconstructed: Pictures, shown: Pictures, responses: Array) -> None:
+    if reconstructed.shape != shown.shape or len(shown) != len(responses) or len(shown) < 2:
+        raise InputError(
+            f"reconstructions of shape {reconstructed.shape} beside pictures of {shown.shape} and "
+            f"{len(responses)} responses",
+            expected="as many of each, at least two, pictures of one size",
+        )
+    if len(np.unique(shown.reshape(len(shown), -1), axis=0)) < len(shown):
+        raise InputError(
+            "a shown picture that comes twice",
+            expected="each picture once, with its repetitions in one row of responses",
+        )

@@ -16,7 +16,13 @@ from phosphene.pipelines.evaluation.permutation import (
     permuted_statistic,
 )
 from phosphene.pipelines.evaluation.statistics import grouped_interval
-from phosphene.pipelines.metrics.clips import ClipMetric, check_clips, grey_clips, still_clips
+from phosphene.pipelines.metrics.clips import (
+    ClipMeasure,
+    ClipMetric,
+    check_clips,
+    grey_clips,
+    still_clips,
+)
 from phosphene.pipelines.metrics.intervals import bootstrap_interval
 from phosphene.pipelines.metrics.specs import MetricSpec, create_metric
 from phosphene.progress import progress
@@ -108,17 +114,9 @@ def score_clips(
         "grey_picture": grey_clips(truth),
         **(rivals or {}),
     }
-    sets = {"predicted": predicted, "truth": truth, **others}
     for clips in others.values():
         check_clips(clips, truth, least_frames=measure.least_frames)
-    described: dict[str, list[Array]] = {key: [] for key in sets}
-    for start in progress(range(0, len(truth), BATCH), label=name):
-        rows = slice(start, start + BATCH)
-        # Together, as in the metric: equal frames are then described equally.
-        parts = measure.describe(np.concatenate([clips[rows] for clips in sets.values()]))
-        for key, part in zip(sets, np.split(parts, len(sets)), strict=True):
-            described[key].append(part)
-    whole = {key: np.concatenate(parts) for key, parts in described.items()}
+    whole = _described(measure, {"predicted": predicted, "truth": truth, **others}, name)
     scores = measure.compare(whole["predicted"], whole["truth"])
     if np.isnan(scores).all():
         raise InputError(f"no clip has a score in {name}", "more clips, or fewer ways")
@@ -137,6 +135,19 @@ def score_clips(
         },
         permuted=permuted,
     )
+
+
+def _described(measure: ClipMeasure, sets: Mapping[str, Pictures], label: str) -> dict[str, Array]:
+    """Return the description of every set of clips, a batch at a time."""
+    parts: dict[str, list[Array]] = {key: [] for key in sets}
+    count = len(next(iter(sets.values())))
+    for start in progress(range(0, count, BATCH), label=label):
+        rows = slice(start, start + BATCH)
+        # Together, as in the metric: equal frames are then described equally.
+        found = measure.describe(np.concatenate([clips[rows] for clips in sets.values()]))
+        for key, part in zip(sets, np.split(found, len(sets)), strict=True):
+            parts[key].append(part)
+    return {key: np.concatenate(few) for key, few in parts.items()}
 
 
 def _interval(

@@ -138,13 +138,7 @@ def fit_encoding_model(
         )
     columns = _positions(voxels, rows.shape[1])
     if decoder_voxels is not None:
-        shared = np.intersect1d(columns, _positions(decoder_voxels, rows.shape[1]))
-        if len(shared):
-            raise UsageError(
-                f"{len(shared)} voxels that the decoder reads would judge its reconstructions",
-                expected="other voxels, whose noise the decoder has not seen",
-                remedy="divide them with split_voxels: decode from one half, judge by the other",
-            )
+        _check_apart(columns, _positions(decoder_voxels, rows.shape[1]))
     # By name and not by hash, which also tells apart one network standardised in two ways.
     if decoder_target is not None and encoder.spec.name == decoder_target.name:
         raise UsageError(
@@ -156,18 +150,7 @@ def fit_encoding_model(
         raise InputError(f"{len(set(hashes))} training pictures", f"{LEAST_PICTURES} or more")
     X, feature_moments = _standardised(picture_features(pictures, network=encoder))
     Y, (mean, scale) = _standardised(np.asarray(rows[:, columns], dtype=np.float64))
-    spectrum = decompose(torch.from_numpy(X), dtype=torch.float64)
-    unit = float(spectrum.eigenvalues.mean()) if len(spectrum.eigenvalues) else 1.0
-    solution = solve_ridge(
-        spectrum,
-        Y,
-        [alpha * unit for alpha in alphas],
-        groups=hashes,
-        target_groups=np.arange(Y.shape[1]),
-        keep_left_out=True,
-    )
-    assert solution.left_out is not None
-    fit = _column_correlation(solution.left_out.numpy(), Y)
+    solution, fit = _solved(X, Y, alphas, hashes)
     kept = np.flatnonzero(fit >= least)
     if len(kept) < 2:
         raise InputError(
@@ -228,6 +211,34 @@ def split_voxels(
         odd ^= len(members) % 2
         first[members[:half]] = True
     return first, ~first
+
+
+def _check_apart(judging: Array, read: Array) -> None:
+    shared = np.intersect1d(judging, read)
+    if len(shared):
+        raise UsageError(
+            f"{len(shared)} voxels that the decoder reads would judge its reconstructions",
+            expected="other voxels, whose noise the decoder has not seen",
+            remedy="divide them with split_voxels: decode from one half, judge by the other",
+        )
+
+
+def _solved(
+    X: Array, Y: Array, alphas: Sequence[float], pictures: Sequence[str]
+) -> tuple[RidgeSolution, Array]:
+    """Return the fit, and each voxel's correlation with what left-out pictures predict."""
+    spectrum = decompose(torch.from_numpy(X), dtype=torch.float64)
+    unit = float(spectrum.eigenvalues.mean()) if len(spectrum.eigenvalues) else 1.0
+    solution = solve_ridge(
+        spectrum,
+        Y,
+        [alpha * unit for alpha in alphas],
+        groups=pictures,
+        target_groups=np.arange(Y.shape[1]),
+        keep_left_out=True,
+    )
+    assert solution.left_out is not None
+    return solution, _column_correlation(solution.left_out.numpy(), Y)
 
 
 def _positions(voxels: Array | None, n_voxels: int) -> Array:

@@ -64,11 +64,7 @@ def class_identification(
     >>> class_identification(found, truth, ways=2, true_classes=3).item()
     1.0
     """
-    if predicted.shape != truth.shape or truth.ndim not in (2, 3) or 0 in truth.shape:
-        raise InputError(
-            f"class scores of shape {predicted.shape} beside {truth.shape}",
-            expected="two arrays (n, C) or (n, F, C) of equal shape",
-        )
+    _check_class_scores(predicted, truth)
     check_option("ties", ties, ("half", "lose"))
     n_classes = truth.shape[-1]
     if true_classes < 1 or not 2 <= ways <= n_classes - true_classes + 1:
@@ -77,8 +73,6 @@ def class_identification(
             expected=f"2 to {n_classes - true_classes + 1} ways",
         )
     scores, shown = (np.asarray(x).reshape(-1, n_classes) for x in (predicted, truth))
-    if not (np.isfinite(scores).all() and np.isfinite(shown).all()):
-        raise InputError("class scores that are not finite", "a number for every class")
     rows = np.arange(len(shown))[:, None]
     true = np.argsort(-shown, axis=1, kind="stable")[:, :true_classes]
     best = scores[rows, true].max(axis=1, keepdims=True)
@@ -89,6 +83,16 @@ def class_identification(
         better, tied = better + tied, np.zeros_like(tied)
     counts = RetrievalResult("brain-to-image", better, tied, rival.sum(axis=1))
     return np.asarray(counts.top_1_among(ways).reshape(len(truth), -1).mean(axis=1))
+
+
+def _check_class_scores(predicted: Array, truth: Array) -> None:
+    if predicted.shape != truth.shape or truth.ndim not in (2, 3) or 0 in truth.shape:
+        raise InputError(
+            f"class scores of shape {predicted.shape} beside {truth.shape}",
+            expected="two arrays (n, C) or (n, F, C) of equal shape",
+        )
+    if not (np.isfinite(predicted).all() and np.isfinite(truth).all()):
+        raise InputError("class scores that are not finite", "a number for every class")
 
 
 class ClipIdentification:
