@@ -34,9 +34,8 @@ KINDS = {  # ImageNet's identifiers are numbered along a tree of kinds
     "primates": [(2480495, 2500267)],
 }
 PICTURE_METRICS = [
-    "pixcorr/strict-v1", "pixcorr/mindeye2", "ssim/strict-v1", "ssim/mindeye2",
-    "ssim/brain-diffuser", "psnr/strict-v1", "mse/unit-range-v1", "colour/strict-v1",
-    "edges/strict-v1", "two-way-pixels/strict-v1", "two-way-pixels/takagi",
+    "pixcorr/strict-v1", "ssim/strict-v1", "psnr/strict-v1", "mse/unit-range-v1",
+    "colour/strict-v1", "edges/strict-v1", "two-way-pixels/strict-v1", "two-way-pixels/takagi",
     "two-way-pixels/strict-less", "efficientnet-lite0/strict-v1",
     "efficientnet-lite0/strict-less", "50-way-efficientnet-lite0/strict-v1",
     "efficientnet-lite0-distance/strict-v1", "kid-efficientnet-lite0/strict-v1",

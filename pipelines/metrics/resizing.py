@@ -83,7 +83,8 @@ def as_tensor(pictures: Array) -> Tensor:
     """Return pictures (n, H, W, C), uint8 or in 0..1, as float32 (n, C, H, W) in 0..1."""
     import torch
 
-    levels = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
+    # A copy: what is memory-mapped or one picture for all cannot be lent to torch.
+    levels = torch.from_numpy(np.array(pictures, order="C")).permute(0, 3, 1, 2)
     return levels.float() / 255 if pictures.dtype == np.uint8 else levels.float()
 
 
