@@ -98,7 +98,11 @@ def add(
     from phosphene.pipelines.retrieval.extending import add_pictures
 
     if pictures is None:
-        raise UsageError("--pictures is not given", expected="--pictures FOLDER|SHARDS|PARQUET")
+        raise UsageError(
+            "--pictures is not given",
+            expected="--pictures FOLDER|SHARDS|PARQUET",
+            remedy="name what is to be added",
+        )
     index = add_pictures(
         folder,
         pictures,
@@ -160,7 +164,9 @@ def merge(
     from phosphene.pipelines.retrieval.extending import merge_indexes
 
     if output is None:
-        raise UsageError("--output is not given", expected="--output FOLDER")
+        raise UsageError(
+            "--output is not given", expected="--output FOLDER", remedy="name a new folder"
+        )
     index = merge_indexes(folders, output, resume=resume, kind=kind or "auto", memory=memory)
     _summary(index.file.n, index.file.n_skipped, index.file.kind)
     typer.echo(f"index: {index.folder}")

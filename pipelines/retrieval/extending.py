@@ -88,7 +88,11 @@ def merge_indexes(
         If they are not all of the same space and metric, or share identifiers.
     """
     if len(folders) < 2:
-        raise UsageError(f"{len(folders)} index to merge", expected="two at least")
+        raise UsageError(
+            f"{len(folders)} index to merge",
+            expected="two at least",
+            remedy="name the others behind the first",
+        )
     indexes = [Index.open(folder) for folder in folders]
     first = indexes[0]
     for other in indexes[1:]:

@@ -132,7 +132,11 @@ def _of_recording(config: RetrieveConfig, index: Index) -> Queries:
     from phosphene.pipelines.reconstructor import Reconstructor, items_of
 
     if config.subject is None:
-        raise UsageError("--input without --subject", expected="the label of who was recorded")
+        raise UsageError(
+            "--input without --subject",
+            expected="the label of who was recorded",
+            remedy="add --subject, such as --subject 01",
+        )
     name = index.file.target_name
     own = name if index.space.projector or name in known_models() else None
     model = Reconstructor.from_pretrained(

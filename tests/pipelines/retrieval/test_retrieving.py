@@ -265,4 +265,8 @@ def test_commands_around_an_index(
         3, "identifiers again"
     )
     cli("index info", tmp_path).refuses(3, "is not an index")
-    cli("index build", "--target", "pixels:6x3").refuses(2, "--pictures")
+    cli("index add", tmp_path / "i").refuses(2, "--pictures is not given")
+    cli("index merge", tmp_path / "i", tmp_path / "i").refuses(2, "--output is not given")
+    bare = cli("index build", "--target", "pixels:6x3")
+    assert bare.code == 2
+    assert "--pictures and --output must be given" in bare.err
