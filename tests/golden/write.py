@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.prepare import write_subject
 from phosphene.data.readers import read_recording
+from phosphene.pipelines.evaluation.audit import audit_dataset
 from phosphene.pipelines.evaluation.evaluate import EvaluateConfig, evaluate
 from phosphene.pipelines.reconstruct import ReconstructConfig, reconstruct
 from phosphene.pipelines.retrieval.building import IndexConfig, build_index
@@ -82,6 +84,8 @@ def write(root: Path) -> None:
         text = path.read_text().replace(f"{folder}/", "").replace(f"{root}/", "")
         path.write_text(text)  # paths of the machine it was written on say nothing
     write_index(root / "index")
+    (root / "audit").mkdir()
+    audit_dataset(CanonicalDataset.open(root / "dataset")).file().save(root / "audit/audit.json")
 
 
 def write_index(folder: Path) -> None:

@@ -336,7 +336,7 @@ def test_damaged_outputs_are_told(finished: Path, name: str, damage: str, cli: A
 
 
 def test_damaged_pictures_and_tables_are_told(finished: Path) -> None:
-    picture = next(finished.rglob("*.png"))
+    picture = next(finished.glob("sub-*/*.png"))
     data = picture.read_bytes()
     Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(picture)
     with pytest.raises(InputError, match="out"):
