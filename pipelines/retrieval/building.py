@@ -1,6 +1,6 @@
 """A collection becomes an index: embedded part by part, resumable, on several processes.
 
-Started by ``accelerate launch``, process i of m embeds the parts i, i + m, and so on; the first
+Started by ``torchrun`` or ``accelerate launch``, process i of m embeds the parts i, i + m, and so on; the first
 one assembles the index when all are done.
 """
 
@@ -92,7 +92,8 @@ def build_index(config: IndexConfig, *, resume: bool = False) -> Index:
             f"{config.memory} GB",
             expected="numbers above zero",
         )
-    WorkFolder.find(config.output, last=INDEX_NAME, resume=resume)
+    if _processes().is_main_process:  # the others would find its work begun
+        WorkFolder.find(config.output, last=INDEX_NAME, resume=resume)
     source = open_source(config.pictures)
     encoder, space = space_of(config.target, source, device=config.device)
     return build_from(source, encoder, space, config, resume=resume)

@@ -163,18 +163,17 @@ def test_shards_give_the_index_of_the_folder(
 def test_two_processes_give_the_same_index(
     tmp_path: Path, picture_folder: Path, pixel_index: Index
 ) -> None:
-    script = tmp_path / "phosphene.py"
+    script = tmp_path / "build_index.py"
     script.write_text("from phosphene.cli.app import main\nmain()\n")
     done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
-         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-         "--main_process_port", "0",
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
          str(script), "index", "build", "--pictures", str(picture_folder), "--target",
          "pixels:6x3", "--output", str(tmp_path / "index"), "--part-size", "7",
          "--device", "cpu"],
         capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("40 pictures") == 2  # each process says so
     assert_equal(Index.open(tmp_path / "index"), pixel_index)
 
 
