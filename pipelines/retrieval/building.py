@@ -1,7 +1,7 @@
 """A collection becomes an index: embedded part by part, resumable, on several processes.
 
-Started by ``torchrun`` or ``accelerate launch``, process i of m embeds the parts i, i + m, and so on; the first
-one assembles the index when all are done.
+Started by ``torchrun`` or ``accelerate launch``, process i of m embeds the parts i, i + m, and so
+on; the first one assembles the index when all are done.
 """
 
 from __future__ import annotations
