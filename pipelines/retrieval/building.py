@@ -92,7 +92,7 @@ def build_index(config: IndexConfig, *, resume: bool = False) -> Index:
             f"{config.memory} GB",
             expected="numbers above zero",
         )
-    if _processes().is_main_process:  # the others would find its work begun
+    if _processes(config).is_main_process:  # the others would find its work begun
         WorkFolder.find(config.output, last=INDEX_NAME, resume=resume)
     source = open_source(config.pictures)
     encoder, space = space_of(config.target, source, device=config.device)
@@ -111,7 +111,7 @@ def build_from(
     """Build from an opened collection; ``projector`` where no encoder brings one."""
     plan = make_plan(source, space, config)
     choose(len(source), space.dimension, kind=config.kind)  # refuses before the long work
-    state = _processes()
+    state = _processes(config)
     if state.is_main_process:
         work = WorkFolder.open(config.output, last=INDEX_NAME, resume=resume)
         if not work.finished:
@@ -298,7 +298,9 @@ def _finished(root: Path, plan: IndexPlan) -> Index:
     return index
 
 
-def _processes() -> Any:
+def _processes(config: IndexConfig) -> Any:
+    import torch
     from accelerate import PartialState
 
-    return PartialState()
+    # Without a GPU, processes know of one another only where the CPU is asked for.
+    return PartialState(cpu=config.device == "cpu" or not torch.cuda.is_available())
