@@ -12,6 +12,7 @@ from phosphene.types import Recording
 __all__ = ["noise_ceiling", "normalise_correlation", "signal_to_noise"]
 
 Array = np.ndarray[Any, Any]
+ROUNDING = 1e-24  # of the mean square: what float64 leaves of differences that are none
 
 
 def signal_to_noise(recording: Recording) -> Array:
@@ -24,7 +25,8 @@ def signal_to_noise(recording: Recording) -> Array:
     Returns
     -------
     ndarray of shape (n_voxels,) or (n_chans, n_times)
-        0 where means of pictures vary no more than noise alone would.
+        0 where means of pictures vary no more than noise alone would; infinite where trials of a
+        picture never differ and pictures do.
 
     Raises
     ------
@@ -49,12 +51,17 @@ def signal_to_noise(recording: Recording) -> Array:
     means /= counts[:, None]
     noise = np.square(data - means[codes]).sum(axis=0) / (len(data) - len(counts))
     signal = np.maximum(means.var(axis=0, ddof=1) - noise * np.mean(1 / counts), 0)
-    ratio = np.sqrt(np.divide(signal, noise, out=np.zeros_like(signal), where=noise > 0))
+    # Means of equal trials are off by rounding: that is no noise.
+    noise = np.where(noise > ROUNDING * np.square(data).mean(axis=0), noise, 0)
+    noiseless = np.where(signal > 0, np.inf, 0.0)
+    ratio = np.sqrt(np.divide(signal, noise, out=noiseless, where=noise > 0))
     return np.asarray(ratio.reshape(recording.data.shape[1:]))
 
 
 def noise_ceiling(ncsnr: Array | float, n_trials: int) -> Array:
     """Return the share of variance of n-trial means that signal is: ncsnr² / (ncsnr² + 1/n).
+
+    1 for an infinite ratio.
 
     Examples
     --------
@@ -64,7 +71,8 @@ def noise_ceiling(ncsnr: Array | float, n_trials: int) -> Array:
     if n_trials < 1:
         raise UsageError(f"`n_trials` is {n_trials}", "1 or more")
     squared = np.square(np.asarray(ncsnr, dtype=float))
-    return np.asarray(squared / (squared + 1 / n_trials))
+    finite = np.where(np.isinf(squared), 0, squared)
+    return np.asarray(np.where(np.isinf(squared), 1.0, finite / (finite + 1 / n_trials)))
 
 
 def normalise_correlation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,3 +55,16 @@ def test_the_true_signal_reaches_the_ceiling() -> None:
 def test_without_repetitions_there_is_no_ceiling() -> None:
     with pytest.raises(InputError, match="0 pictures with repetitions"):
         signal_to_noise(recording(np.ones(2), np.ones(9, dtype=int)))
+
+
+def test_without_noise_the_ceiling_is_one() -> None:
+    """Trials of a picture that never differ are the best recording there is, not the worst."""
+    clean = recording(np.ones(3), np.full(6, 4))
+    shown = clean.trials["stimulus_id"].astype(int).to_numpy()
+    values = np.stack([0.1 * shown + 1000, np.full(len(shown), 0.3), shown % 2], axis=1)
+    found = signal_to_noise(replace(clean, data=values.astype(np.float32)))
+    assert found.tolist() == [np.inf, 0, np.inf]  # the second voxel never says anything
+    assert noise_ceiling(found, 1).tolist() == [1, 0, 1]
+    np.testing.assert_array_equal(
+        normalise_correlation(np.array([0.5, 0.5, 1]), found, 2), [0.5, np.nan, 1]
+    )
