@@ -54,7 +54,7 @@ class IdentifiedPairs:
         metric : FeatureIdentification
         """
         _, order = metric.order()
-        similarity, copies = metric._correlations(order)
+        similarity, copies = metric.correlations(order)
         level = np.round(similarity / ROUNDING)  # equal features differ by rounding
         by_truth = metric.candidates == "truths"
         wins = win_scores(level) if by_truth else win_scores(level.T).T

@@ -271,20 +271,34 @@ class FeatureIdentification(FeatureMetric):
                 None, items, note=f"{n_pictures} pictures: too few for {self.ways} candidates"
             )
         _, order = self.order()
-        matrix, copies = self._correlations(order)
+        matrix, copies = self.correlations(order)
         allowed = allowed_pairs(n, groups=group, pictures=picture, once=self.ways > 2)
         found = identify(
             matrix, allowed, copies=copies, tolerance=1e-6, ways=self.ways, ties=self.ties,
             candidates=self.candidates,
         )  # fmt: skip
-        scores = found.scores
-        if self.wins_taken_off:
-            scores = scores - self.wins_taken_off / np.maximum(allowed.sum(axis=0), 1)
+        taken = self.wins_taken_off / np.maximum(allowed.sum(axis=0), 1)
+        scores, chance = found.scores - taken, self.spec.chance
+        if self.wins_taken_off and not np.isnan(scores).all():
+            chance = found.chance - float(taken[~np.isnan(scores)].mean())
         note = "collapsed: most predictions are the same picture" if found.collapsed else ""
-        return self.result(scores, items, collapsed=found.collapsed, note=note)
+        return self.result(scores, items, collapsed=found.collapsed, chance=chance, note=note)
 
-    def _correlations(self, order: list[int]) -> tuple[Array, Array]:
-        """Return truths with predictions, a block of columns at a time, and who copies whom."""
+    def correlations(self, order: list[int]) -> tuple[Array, Array]:
+        """Correlate every truth with every prediction of the batches so far.
+
+        Parameters
+        ----------
+        order : list of int
+            From :meth:`order`.
+
+        Returns
+        -------
+        similarity : ndarray of shape (n, n)
+            Truth i with prediction j, both in that order.
+        copies : ndarray of shape (n, n)
+            Which predictions are the same one.
+        """
         predicted, shown = self._rows("predicted"), self._rows("shown")
         n = sum(map(len, predicted))
         matrix = torch.zeros(n, n, dtype=torch.float64, device=self.compute_on)

@@ -145,7 +145,7 @@ _TWO_WAY: dict[str, tuple[str, str, dict[str, Any]]] = {
     "enigma": (
         "evaluation code of an EEG decoder (ENIGMA)",
         "one win too many is subtracted from each item: (wins - 1) / (n - 1), so that identity "
-        "does not score 1",
+        "does not score 1, and guessing scores 1 / (n - 1) less than .5",
         {"wins_taken_off": 1},
     ),
 }
@@ -161,13 +161,13 @@ for _variant, (_source, _note, _more) in _TWO_WAY.items():
             MetricSpec(
                 id=f"{_base or 'two-way-pixels'}/{_variant}",
                 title=f"{_title}, 2-way ({_variant})",
-                value_range=(0, 1),
+                value_range=(-1 if _more.get("wins_taken_off") else 0, 1),
                 ways=2,
                 direction="each truth with all reconstructions"
                 if _variant == "takagi"
                 else "each reconstruction with all truths",
                 ties="lose" if _variant == "strict-less" else "half",
-                chance=0.5,
+                chance=None if _more.get("wins_taken_off") else 0.5,
                 source=_source,
                 note=_note,
                 **_fields,

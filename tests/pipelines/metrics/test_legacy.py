@@ -135,6 +135,13 @@ def test_one_win_too_many_is_subtracted() -> None:
     assert outcome("two-way-pixels/enigma", truth, truth).value == pytest.approx(0.9)
     strict = outcome("two-way-pixels/strict-v1", noisy, truth).value
     assert outcome("two-way-pixels/enigma", noisy, truth).value == pytest.approx(strict - 0.1)
+    # So is guessing: its chance is not .5, and depends on how many items there are.
+    assert METRICS["two-way-pixels/enigma"].spec.chance is None
+    for n in (11, 3, 2):
+        grey = outcome("two-way-pixels/enigma", np.full_like(truth[:n], 128), truth[:n])
+        assert grey.value == pytest.approx(0.5 - 1 / (n - 1))
+        assert grey.chance == pytest.approx(grey.value)
+        assert METRICS["two-way-pixels/enigma"].spec.value_range[0] <= grey.scores.min()
 
 
 def test_takagi_asks_the_other_way_round() -> None:
