@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from phosphene.pipelines.evaluation.pairing import win_scores
 from phosphene.pipelines.metrics.identification import allowed_pairs, identify
+from phosphene.pipelines.metrics.retrieval import RetrievalResult
 from phosphene.pipelines.metrics.specs import MetricSpec
 
 __all__ = ["IdentifiedPairs", "is_identification"]
@@ -24,11 +24,11 @@ def is_identification(spec: MetricSpec) -> bool:
 
 
 class IdentifiedPairs:
-    """Two-way identification of every prediction as if each picture had been shown.
+    """What a metric scores for every prediction as if each picture had been shown.
 
-    Permutations, and identification within categories, then cost an indexing each. The share of
-    others that are beaten is what is permuted also where the metric itself counts otherwise
-    (first among n, ties lost): which pairing is right is the same question in any of these.
+    In the metric's own terms (first among n, ties lost, wins taken off), so that wrong pairings
+    stand on the scale of the score. Permutations then cost an indexing each. Identification
+    within categories has two ways in any of them, with chance .5: categories are small.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class IdentifiedPairs:
         similarity, copies = metric.correlations(order)
         level = np.round(similarity / ROUNDING)  # equal features differ by rounding
         by_truth = metric.candidates == "truths"
-        wins = win_scores(level) if by_truth else win_scores(level.T).T
+        wins = _scores(level, metric) if by_truth else _scores(level.T, metric).T
         wins = wins[np.argsort(np.asarray(pictures))]
         for column, row in enumerate(part):
             self._wins[row].append(wins[:, column])
@@ -77,8 +77,8 @@ class IdentifiedPairs:
     def matrix(self, rows: Sequence[int], pictures: Sequence[str]) -> Array:
         """Return the score of every pairing, (n_pictures, n_pictures).
 
-        Row p, column q: the share of other pictures that p beats for the predictions of q, mean
-        over their items and samples. Pictures are sorted.
+        Row p, column q: what the predictions of q score if p had been shown, mean over their
+        items and samples. Pictures are sorted.
 
         Parameters
         ----------
@@ -104,3 +104,21 @@ class IdentifiedPairs:
         if self.categories is None:
             return None
         return np.array([np.mean(self._within[row]) for row in rows])
+
+
+def _scores(level: Array, metric: Any) -> Array:
+    """Return what each candidate (row) scores for each query (column) if it is the right one."""
+    from scipy.stats import rankdata
+
+    n = len(level)
+    worse, at_most = (
+        rankdata(level, method=method, axis=0).astype(np.int64) for method in ("min", "max")
+    )
+    worse -= 1
+    better, tied = n - at_most, at_most - worse - 1
+    if metric.ties == "lose":
+        better, tied = better + tied, np.zeros_like(tied)
+    codes, place = np.unique(better * n + tied, return_inverse=True)
+    counts = RetrievalResult("brain-to-image", codes // n, codes % n, np.full(len(codes), n - 1))
+    scores = counts.top_1_among(metric.ways)[place.reshape(level.shape)]
+    return np.asarray(scores - metric.wins_taken_off / (n - 1))

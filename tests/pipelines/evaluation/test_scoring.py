@@ -12,6 +12,8 @@ from phosphene.pipelines.evaluation.predictions import Item
 from phosphene.pipelines.evaluation.reading import PairReader
 from phosphene.pipelines.evaluation.rivals import grey_rival
 from phosphene.pipelines.evaluation.scoring import Scorer, SubjectScores
+from phosphene.pipelines.metrics import specs
+from phosphene.pipelines.metrics.feature_metrics import FeatureIdentification
 from phosphene.pipelines.metrics.specs import create_metric
 
 PIXCORR, SSIM, TWO_WAY = "pixcorr/strict-v1", "ssim/uniform7-v1", "two-way-pixels/strict-v1"
@@ -125,6 +127,44 @@ def test_right_pairs_beat_permuted_ones_and_noise_does_not(made: Made, tmp_path:
         test = made.score(noise).metrics[name].test
         assert test is not None
         assert test.p_value > 0.05
+
+
+def ways(count: int) -> FeatureIdentification:
+    """Return identification of pixels among so many."""
+    spec = specs.METRICS["50-way-pixels/strict-v1"].spec
+    return FeatureIdentification(
+        spec.model_copy(update={"ways": count, "chance": 1 / count}), ways=count
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [TWO_WAY, "two-way-pixels/takagi", "two-way-pixels/strict-less",
+             "two-way-pixels/enigma", "4 ways"],
+)  # fmt: skip
+@pytest.mark.parametrize("flat", [False, True])
+def test_wrong_pairings_stand_on_the_scale_of_the_score(
+    name: str, flat: bool, made: Made, tmp_path: Path
+) -> None:
+    """Among four the wrong pairing is worth a quarter, not the half that it is among two."""
+    items = made.items
+    if flat:
+        path = save(tmp_path / "flat.png", np.full((SIDE, SIDE, 3), 128, dtype=np.uint8))
+        items = [Item(i.key, i.picture, (path,)) for i in items]
+    reader = PairReader(items, made.truth)
+    metric = ways(4) if name == "4 ways" else create_metric(name)
+    scorer = Scorer(
+        reader, {name: metric}, [grey_rival(reader)], categories=made.categories, n_permutations=99
+    )
+    found = scorer.score(range(N)).metrics[name]
+    assert found.test is not None
+    assert found.test.observed == pytest.approx(found.value, abs=1e-6)
+    assert found.within is not None  # of two ways in all of them
+    assert found.shuffled is not None
+    assert found.shuffled.observed == pytest.approx(found.value, abs=1e-6)
+    guessing = 0 if flat and name.endswith("strict-less") else found.chance
+    assert found.wrong == pytest.approx(guessing, abs=1e-9)
+    assert found.wrong == pytest.approx(found.test.chance, abs=0.05)
+    assert (found.test.p_value == 1) if flat else (found.test.p_value == 0.01)
 
 
 def test_a_constant_prediction_is_at_chance_collapsed_and_never_significant(
