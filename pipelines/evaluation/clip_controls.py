@@ -21,6 +21,7 @@ from phosphene.pipelines.metrics.clips import (
     ClipMetric,
     check_clips,
     grey_clips,
+    mostly_one,
     still_clips,
 )
 from phosphene.pipelines.metrics.intervals import bootstrap_interval
@@ -52,6 +53,8 @@ class ClipScores:
         ``grey_picture``; and those that were handed over.
     permuted : PermutationResult
         Of the pairing of predictions and truths.
+    collapsed : bool
+        Whether most predictions are one and the same to a metric that tells clips apart.
     """
 
     spec: MetricSpec
@@ -60,6 +63,7 @@ class ClipScores:
     scores: Array
     controls: dict[str, float]
     permuted: PermutationResult
+    collapsed: bool = False
 
 
 def score_clips(
@@ -134,6 +138,7 @@ def score_clips(
             key: float(np.nanmean(measure.compare(whole[key], whole["truth"]))) for key in others
         },
         permuted=permuted,
+        collapsed=measure.whole_set and mostly_one(whole["predicted"]),
     )
 
 

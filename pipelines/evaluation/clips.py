@@ -250,6 +250,7 @@ def _metric(found: ClipScores) -> EvaluatedMetric:
         n_items=int(np.isfinite(found.scores).sum()),
         n_pictures=len(found.scores),
         higher_is_better=spec.higher_is_better,
+        collapsed=found.collapsed,
         note=spec.note,
     )
 

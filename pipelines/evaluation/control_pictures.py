@@ -10,7 +10,12 @@ import numpy as np
 
 from phosphene.data.pictures import Pictures, fit_pictures
 from phosphene.errors import InputError
-from phosphene.pipelines.evaluation.brain_controls import noise_brain, other_brains, true_embedding
+from phosphene.pipelines.evaluation.brain_controls import (
+    noise_brain,
+    other_brains,
+    true_embedding,
+    without_prior,
+)
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.seeds import item_seed
 from phosphene.types import BrainEmbedding, Recording
@@ -191,9 +196,7 @@ def model_controls(
     else:
         found["shuffled_brain"] = Absent("one picture: there is no other brain to take")
     perfect = true_embedding(model, truth)  # type: ignore[arg-type]  # any iterable of pictures
-    # A true embedding is where a prior would bring predictions to.
-    plain = Reconstructor(model.parts, prior="none", strength=model.strength, device=model.device)
-    plain.generator = model.generator
+    plain = without_prior(model)
     found["truth_through_generator"] = _rendered(plain, perfect, seeds)
     if model.parts.branch is None or model.strength == 1 or embedding.lowlevel is None:
         found["oracle_embedding"] = Absent(

@@ -154,6 +154,18 @@ def test_controls_of_a_good_a_wrong_and_a_still_prediction(truth: Array, noisy: 
     assert wrong.controls["mean_clip"] > wrong.value
 
 
+def test_one_clip_for_all_is_flagged_beside_its_controls(truth: Array) -> None:
+    few, name = truth[:3], "video-identification/strict-v1"
+    grey = score_clips(name, grey_clips(few), few, n_permutations=9)
+    assert grey.value == pytest.approx(0.5, abs=1e-12)
+    assert grey.collapsed
+    assert grey.permuted.p_value == 1
+    own = score_clips(name, few, few, n_permutations=9)
+    assert own.scores.tolist() == [1.0] * 3
+    assert not own.collapsed
+    assert not score_clips("video-psnr/strict-v1", grey_clips(few), few).collapsed  # of each alone
+
+
 def test_motion_stands_beside_no_motion(truth: Array, noisy: Array) -> None:
     found = score_clips("flow-epe/strict-v1", truth[:3], truth[:3], n_permutations=5)
     assert found.value == 0
