@@ -190,7 +190,7 @@ for _name, _direction in (
             value_range=(0, 1),
             ways=300,
             direction=DIRECTIONS[_direction].partition(", one mean")[0],
-            ties="lose",
+            ties="first",
             chance=1 / 300,
             source=MINDEYE,
             note=f"the name is the paper's; what is computed is {_direction}. Mean of 30 draws of "

@@ -84,8 +84,9 @@ class MetricSpec(BaseModel):
         Candidates of an identification or retrieval, the right one included; None for all.
     direction : str
         What is compared with what, such as ``each reconstruction with all truths``.
-    ties : {"half", "lose", "win", "none"}
-        What a tie counts where candidates are compared; ``none`` where nothing is.
+    ties : {"half", "lose", "first", "none"}
+        What a tie counts where candidates are compared; ``first`` where the first of equal ones
+        is taken; ``none`` where nothing is compared.
     chance : float or None
         What guessing scores; None where it has to be found by permuting the pairing.
     source : str
@@ -114,7 +115,7 @@ class MetricSpec(BaseModel):
     higher_is_better: bool = True
     ways: int | None = None
     direction: str = "each reconstruction with its own truth"
-    ties: Literal["half", "lose", "win", "none"] = "none"
+    ties: Literal["half", "lose", "first", "none"] = "none"
     chance: float | None = None
     source: str
     note: str = ""

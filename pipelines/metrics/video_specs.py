@@ -147,7 +147,14 @@ _declare_classes(
 
 for variant, title, definition, source, note in (
     ("strict-v1", "SSIM", "grey-gaussian", "Wang et al. 2004, luminance, Gaussian window", ""),
-    ("mind-video", "SSIM (MinD-Video)", "rgb-uniform", "7 x 7 window over each channel", ""),
+    (
+        "mind-video",
+        "SSIM (MinD-Video)",
+        "rgb-uniform",
+        "7 x 7 window over each channel",
+        "a flat window over colour channels in place of a Gaussian one over luminance: another "
+        "scale than the strict form",
+    ),
     (
         "neurons",
         "SSIM (NEURONS)",
