@@ -69,7 +69,7 @@ def score_pictures(
         metrics.append(value)
         if scores is not None:
             per_item[name] = [float(score) for score in scores]
-    value, scores = _identification(images, truth, labels)
+    value, scores = _identification(images, truth, labels, mean_picture is not None)
     metrics.append(value)
     if scores is not None:
         per_item[value.id] = [None if np.isnan(score) else float(score) for score in scores]
@@ -147,7 +147,7 @@ def _permuted(measure: Measure, images: Pictures, truth: Pictures, labels: Array
 
 
 def _identification(
-    images: Pictures, truth: Pictures, labels: Array
+    images: Pictures, truth: Pictures, labels: Array, mean_known: bool
 ) -> tuple[MetricValue, Array | None]:
     name = "two-way-pixels/strict-v1"
     if len(np.unique(labels)) < 2:
@@ -161,7 +161,8 @@ def _identification(
         value=float(np.nanmean(scores)),
         interval=bootstrap_interval(scores, pictures=labels),
         chance=0.5,
-        baselines={"grey_picture": 0.5, "mean_picture": 0.5},
+        # One picture for all beats a truth as often as another truth beats it.
+        baselines=dict.fromkeys(("grey_picture", "mean_picture")[: 1 + mean_known], 0.5),
         n_items=len(scores),
         higher_is_better=True,
         note="collapsed: most predictions are the same picture" if collapsed else "",
