@@ -176,6 +176,15 @@ def _row_notes(name: str, one: EvaluationFile) -> list[str]:
             f"{name}: {one.n_seen_in_training} of {len(one.items)} items show pictures that the "
             "model was trained on"
         )
+    if one.audit is not None and one.audit.get("n_shared_stimuli"):
+        notes.append(f"{name}: {one.audit['line']}")
+    within = [
+        f"{metric.id} {metric.within_category.value:.3f}"
+        for metric in one.metrics
+        if metric.within_category is not None
+    ]
+    if within:
+        notes.append(f"{name}: two-way within categories (chance .5): {', '.join(within)}")
     collapsed = [metric.id for metric in one.metrics if metric.collapsed]
     if collapsed:
         notes.append(f"{name}: most predictions are the same to {', '.join(collapsed)}")

@@ -10,6 +10,7 @@ from phosphene.pipelines.evaluation.leaderboard import (
     leaderboard_markdown,
     leaderboard_tsv,
 )
+from phosphene.schemas import WithinCategory
 
 PIXCORR, MSE = "pixcorr/strict-v1", "mse/unit-range-v1"
 NAMES = ["x", "y"]
@@ -89,3 +90,16 @@ def test_results_of_one_name_are_told_apart(make_result: Any) -> None:
 def test_nothing_is_no_leaderboard() -> None:
     with pytest.raises(InputError, match="no results"):
         leaderboard([])
+
+
+def test_a_row_carries_shared_stimuli_and_what_is_left_within_categories(make_result: Any) -> None:
+    line = "overlap: 1 of 2 test stimuli also stand in the training set"
+    audit = {"line": line, "n_shared_stimuli": 1}
+    plain = make_result("a", NAMES, {"two-way-pixels/strict-v1": [0.9, 0.9]}, audit=audit)
+    within = WithinCategory(value=0.52, interval=None, chance=0.5, n_items=2, collapsed=False)
+    told = [one.model_copy(update={"within_category": within}) for one in plain.metrics]
+    notes = leaderboard([plain.model_copy(update={"metrics": told})]).footnotes
+    assert f"a: {line}" in notes
+    assert "a: two-way within categories (chance .5): two-way-pixels/strict-v1 0.520" in notes
+    clean = make_result("a", NAMES, {PIXCORR: [0.5, 0.7]}, audit=audit | {"n_shared_stimuli": 0})
+    assert not any("overlap" in note or "within" in note for note in leaderboard([clean]).footnotes)
