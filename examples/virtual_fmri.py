@@ -222,7 +222,7 @@ def baseline_rows(model: Reconstructor, test: VirtualTest, dataset: CanonicalDat
     names = training.trials["stimulus_id"].tolist()
     items = model.parts.preprocessor.transform(test.recording.average("stimulus_id"))
     pixels = PixelTarget(64, 3)
-    ridge = RidgeEncoder(rank=256)
+    ridge = RidgeEncoder()
     ridge.fit(training, cached_targets(dataset, pixels, names))
     seen = cached_targets(dataset, model.parts.target, names).flatten(1)
     predicted = model.parts.encoder.encode(items).main.flatten(1)

@@ -144,7 +144,7 @@ def test_sigkill_and_resume(toy: Any, model: Path, cli: Any, tmp_path: Path, hal
     whole = [tmp_path / "whole" if word == out else word for word in words]
     cli("reconstruct", *whole).succeeds()
     assert results(out) == results(tmp_path / "whole")
-    assert len(results(out)) == 2 * 612 + 7
+    assert len(results(out)) == 2 * 612 + 8
 
     done = cli("reconstruct", *resumed).succeeds()  # once more: nothing to do
     assert "complete already" in done.out
