@@ -84,6 +84,20 @@ def killed_on_the_way(*commands: list[object], step: int = 1) -> list[tuple[int,
     return points
 
 
+# Writes take a while, so that the test has time to see a run on its way.
+SLOWLY = """
+import time
+from pathlib import Path
+replace = Path.replace
+
+def slow(path, target):
+    time.sleep(0.003)
+    return replace(path, target)
+
+Path.replace = slow
+"""
+
+
 def start(entry: str, *words: object, prefix: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", prefix + START.format(entry), *map(str, words)],
@@ -108,8 +122,8 @@ def halfway(toy: Any, model: Path, tmp_path: Path) -> Callable[[int], tuple[Any,
              "--output", tmp_path / "out", "--batch-size", 1, "--samples", 6]  # fmt: skip
 
     def run(number: int) -> tuple[Any, list[Any]]:
-        process = start("reconstruct_main", *words)
-        partial, patience = tmp_path / "out" / ".partial", time.monotonic() + 60
+        process = start("reconstruct_main", *words, prefix=SLOWLY)
+        partial, patience = tmp_path / "out" / ".partial", time.monotonic() + 120
         while len(list(partial.glob("sub-01/sub-01_*.png"))) < 8 and time.monotonic() < patience:
             time.sleep(0.002)
         process.send_signal(number)
