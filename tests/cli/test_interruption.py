@@ -20,7 +20,13 @@ from phosphene import Reconstruction
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.errors import InputError
 
-START = "from phosphene.cli.app import {0}; {0}()"
+# A shell starts background jobs with Ctrl-C ignored, which children inherit.
+START = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from phosphene.cli.app import {0}
+{0}()
+"""
 # Every file appears by a rename. The command is run in a fork that is killed right before its
 # n-th rename, for n = 0, step, 2 step, ... until it is no longer killed; then come the commands
 # that follow, in forks of their own.
