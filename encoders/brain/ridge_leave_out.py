@@ -24,8 +24,6 @@ from phosphene.errors import UsageError
 
 __all__ = ["LeaveOut"]
 
-KEPT = 16  # numbers per trial that the inverses of one alpha may have to be kept between calls
-
 
 class LeaveOut:
     """Residuals of trials predicted without their group, from the residuals of one fit.
@@ -66,27 +64,18 @@ class LeaveOut:
         self._left = spectrum.left[self.order]
         self._U = self._left.to(spectrum.inputs.dtype)
         self._complete = spectrum.complete
-        self._known: dict[float, list[tuple[slice, Tensor]]] = {}
 
     def _inverses(self, alpha: float) -> list[tuple[slice, Tensor]]:
         """Return ``(I - H_BB)^-1`` as (n_groups, size, size), for each size of group."""
-        found = self._known.get(alpha)
-        if found is None:
-            found = self._compute_inverses(alpha)
-            if sum(inverse.numel() for _, inverse in found) <= KEPT * len(self._left):
-                self._known[alpha] = found
-        return found
-
-    def _compute_inverses(self, alpha: float) -> list[tuple[slice, Tensor]]:
         found, n = [], len(self._left)
         kept = alpha / (self._spectrum.eigenvalues + alpha)
         for rows, size in self._batches:
             U = self._batch(self._left, rows, size)
             # Written as what the fit leaves, not as I minus what it takes: at a small alpha
             # that difference would be lost in rounding.
-            left = self._products(U, kept)
+            left = (U * kept) @ U.mT
             if not self._complete:
-                left += torch.eye(size).to(left) - 1 / n - self._products(U, torch.ones_like(kept))
+                left += torch.eye(size).to(left) - 1 / n - U @ U.mT
             factor, info = torch.linalg.cholesky_ex(left)
             if info.any():
                 raise UsageError(
@@ -98,13 +87,6 @@ class LeaveOut:
                 )
             found.append((rows, torch.cholesky_inverse(factor).to(self._U.dtype)))
         return found
-
-    @staticmethod
-    def _products(U: Tensor, kept: Tensor) -> Tensor:
-        """Return ``U diag(kept) U'`` of each group; of single rows in one product."""
-        if U.shape[1] == 1:
-            return (U[:, 0].square() @ kept)[:, None, None]
-        return (U * kept) @ U.mT
 
     @staticmethod
     def _batch(matrix: Tensor, rows: slice, size: int) -> Tensor:
