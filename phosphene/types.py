@@ -10,6 +10,7 @@ import numpy as np
 
 from phosphene.errors import InputError, UsageError
 from phosphene.names import check_subject
+from phosphene.sensors import SensorInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,27 +87,6 @@ class VoxelSpace:
 
 
 @dataclass(frozen=True, eq=False)
-class SensorInfo:
-    """Channels and time axis of an EEG or MEG recording.
-
-    Parameters
-    ----------
-    ch_names : tuple of str
-    sfreq : float
-        Samples per second (hertz).
-    tmin : float
-        Time of the first sample relative to the stimulus (seconds).
-    positions : ndarray of shape (n_chans, 3), optional
-        Sensor positions in metres.
-    """
-
-    ch_names: tuple[str, ...]
-    sfreq: float
-    tmin: float = 0.0
-    positions: Array | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class Recording:
     """Brain data of one subject.
 
@@ -152,6 +132,11 @@ class Recording:
             raise InputError(
                 f"{self.data.shape[1]} columns of data for {self.space.n_voxels} voxels",
                 expected="one column per voxel",
+            )
+        if self.info is not None and self.info.n_chans != self.data.shape[1]:
+            raise InputError(
+                f"{self.data.shape[1]} channels of data for {self.info.n_chans} channel names",
+                expected="one name per channel",
             )
 
     def __len__(self) -> int:
