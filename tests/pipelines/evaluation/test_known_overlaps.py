@@ -30,3 +30,11 @@ def test_parts_without_a_shared_source_are_not_named() -> None:
 def test_unknown_sets_are_not_checked() -> None:
     for name in ("virtual-fmri nsd-7t", "digits69", "godzilla"):
         assert audit_sources(name, ["alexnet"]).verdict == "not checked", name
+
+
+def test_concepts_of_a_test_that_stand_in_training_are_told() -> None:
+    found = audit_sources("things-meg subject 2", ["ip-adapter"])
+    assert found.details["stimulus_set"] == "things-meg"
+    assert "the concepts of the test stand in training" in found.details["note"]
+    assert "200 of 200 other concepts" in audit_sources("THINGS_EEG2", []).details["note"]
+    assert "THINGS" in found.details["not_established"]
