@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -174,27 +175,33 @@ class BrainEmbedding:
     tokens : Tensor of shape (n, n_tokens, d), optional
     lowlevel : Tensor of shape (n, ...), optional
         Latent or blurred picture that fixes the layout.
+    features : Tensor of shape (n, d), optional
+        Features of a second network, by which rendered pictures are compared.
     """
 
     pooled: torch.Tensor | None = None
     tokens: torch.Tensor | None = None
     lowlevel: torch.Tensor | None = None
+    features: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
-        lengths = {len(t) for t in (self.pooled, self.tokens, self.lowlevel) if t is not None}
-        if len(lengths) != 1:
+        if len({len(part) for part in self.parts.values()}) != 1:
             raise InputError(
-                f"an embedding whose parts have {sorted(lengths)} items",
+                f"an embedding whose parts have {sorted(map(len, self.parts.values()))} items",
                 expected="pooled, tokens or both, of equal length",
             )
 
+    @property
+    def parts(self) -> dict[str, torch.Tensor]:
+        """The parts that are there, by name."""
+        named = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: part for name, part in named.items() if part is not None}
+
     def __len__(self) -> int:
-        return len(next(t for t in (self.pooled, self.tokens, self.lowlevel) if t is not None))
+        return len(next(iter(self.parts.values())))
 
     def __getitem__(self, rows: slice | torch.Tensor) -> BrainEmbedding:
-        return BrainEmbedding(
-            *(None if t is None else t[rows] for t in (self.pooled, self.tokens, self.lowlevel))
-        )
+        return BrainEmbedding(**{name: part[rows] for name, part in self.parts.items()})
 
     @property
     def main(self) -> torch.Tensor:

@@ -20,6 +20,7 @@ from phosphene.pipelines.generators import GENERATORS
 from phosphene.pipelines.generators.base import Generator
 from phosphene.priors import PRIORS
 from phosphene.priors.base import Prior
+from phosphene.priors.choice import PictureChoice
 from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.priors.structure import StructureBranch
 from phosphene.schemas import ComponentFile, ModelIndex, Protocol
@@ -46,6 +47,9 @@ ROLES: dict[str, Registry] = {
     "retrieval": Registry(
         "retrieval", {"discriminant": "phosphene.priors.retrieval:RetrievalProjector"}
     ),
+    "features": BRAIN_ENCODERS,
+    "features_target": STIMULUS_ENCODERS,
+    "choice": Registry("choice", {"features": "phosphene.priors.choice:PictureChoice"}),
 }
 
 
@@ -69,6 +73,11 @@ class ModelParts:
         Goes with ``structure``.
     retrieval : RetrievalProjector, optional
         Where predicted embeddings are compared with those of pictures.
+    features : brain encoder, optional
+        Recording to the features of a second network, ``features_target``.
+    features_target : StimulusEncoder, optional
+    choice : PictureChoice, optional
+        Chooses among candidate pictures by these features.
     baselines : dict of str to Tensor
         ``mean_picture`` (C, H, W) of the training trials, in 0..1: the plainest rival.
     settings : dict
@@ -87,6 +96,9 @@ class ModelParts:
     structure: Any = None
     branch: StructureBranch | None = None
     retrieval: RetrievalProjector | None = None
+    features: Any = None
+    features_target: StimulusEncoder | None = None
+    choice: PictureChoice | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     hash: str = ""
@@ -194,6 +206,7 @@ def load_model(name: str) -> ModelParts:
         )
     generator: Generator = GENERATORS.get(index.generator).load(folder / "generator", target)
     _check_branch(folder, loaded.get("branch"), generator)
+    _check_choice(folder, loaded.get("choice"), loaded.get("features_target"))
     return ModelParts(
         **loaded,
         preprocessor=Preprocessor.load(folder),
@@ -229,6 +242,18 @@ def _check_branch(folder: Path, branch: StructureBranch | None, generator: Gener
         )
 
 
+def _check_choice(
+    folder: Path, choice: PictureChoice | None, target: StimulusEncoder | None
+) -> None:
+    found = "none" if target is None else target.spec.hash
+    if choice is not None and choice.target != found:
+        raise InputError(
+            f"the choice in {folder} compares the features {choice.target}",
+            expected=f"those of the second target: {found}",
+            remedy="copy the model again from its source",
+        )
+
+
 def load_component(folder: Path, registry: Registry) -> Any:
     """Load one component of any class that the registry knows."""
     stored = ComponentFile.load(folder / "config.json")
@@ -255,6 +280,8 @@ def _verify(folder: Path, index: ModelIndex) -> None:
 
 def _beside(parts: ModelParts) -> str:
     prior = "" if parts.prior is None else f", cleaned by the prior `{parts.prior.name}`"
+    if parts.choice is not None and parts.choice.candidates > 1:
+        prior += f", the best of {parts.choice.candidates} by decoded features"
     if parts.branch is None:
         return prior
     return f"{prior}, started from predicted latents at strength {parts.branch.strength:g}"

@@ -46,6 +46,7 @@ class ReconstructConfig(Config):
     generator_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
     prior: str | None = None
     strength: float | None = None
+    candidates: int | None = None
     samples: int = 1
     seed: int = 0
     steps: int | None = None
@@ -86,6 +87,7 @@ def reconstruct(
         generator_options=config.generator_options,
         prior=config.prior,
         strength=config.strength,
+        candidates=config.candidates,
         device=config.device,
     )
     recording = model.read(config.input, subject=config.subject, trials=config.trials)

@@ -19,8 +19,10 @@ from phosphene.pipelines.generators.base import Generator
 from phosphene.pipelines.generators.choosing import open_generator
 from phosphene.pipelines.model_folder import ModelParts, load_model, save_model
 from phosphene.pipelines.reconstruction import Reconstruction
+from phosphene.pipelines.rendering import Rendering
 from phosphene.pipelines.versions import package_versions
 from phosphene.priors.base import Prior
+from phosphene.priors.choice import PictureChoice
 from phosphene.progress import progress
 from phosphene.schemas import RunFile
 from phosphene.seeds import item_seed
@@ -51,7 +53,9 @@ class Reconstructor:
     prior : str, optional
         ``none`` renders predictions as they are; the model's own prior by default.
     strength : float, optional
-        1 leaves the low-level branch out, 0 shows it alone; the model's own by default.
+        1 starts from noise, 0 shows the low-level branch alone; the model's own by default.
+    candidates : int, optional
+        Pictures rendered for each one that is kept; the model's own number by default.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
 
@@ -75,6 +79,7 @@ class Reconstructor:
         generator_options: dict[str, Any] | None = None,
         prior: str | None = None,
         strength: float | None = None,
+        candidates: int | None = None,
         device: str = "auto",
     ) -> None:
         self.parts = parts
@@ -82,6 +87,7 @@ class Reconstructor:
         self.generator = _choose_generator(parts, generator, generator_options)
         self.prior = _choose_prior(parts, prior)
         self.strength = _choose_strength(parts, strength)
+        self.choice = _choose_candidates(parts, candidates)
         for part in (*parts.components.values(), self.generator):
             if hasattr(part, "to"):
                 part.to(self.device)
@@ -95,6 +101,7 @@ class Reconstructor:
         generator_options: dict[str, Any] | None = None,
         prior: str | None = None,
         strength: float | None = None,
+        candidates: int | None = None,
         device: str = "auto",
     ) -> Reconstructor:
         """Load a known model, a model folder, ``local-dir:PATH`` or ``hf-hub:ID``."""
@@ -105,6 +112,7 @@ class Reconstructor:
             generator_options=generator_options,
             prior=prior,
             strength=strength,
+            candidates=candidates,
             device=device,
         )
 
@@ -119,6 +127,7 @@ class Reconstructor:
             "generator": self.generator.name,
             "prior": "none" if self.prior is None else self.prior.name,
             "strength": self.strength,
+            "candidates": 1 if self.choice is None else self.choice.candidates,
             "target": self.parts.target.spec.hash,
             **self.generator.settings,
         }
@@ -144,9 +153,11 @@ class Reconstructor:
         """Return what the encoder predicts for each trial."""
         prepared = self.parts.preprocessor.transform(recording)
         embedding: BrainEmbedding = self.parts.encoder.encode(prepared)
-        if self.parts.structure is None:
-            return embedding
-        return replace(embedding, lowlevel=self.parts.structure.encode(prepared).lowlevel)
+        if self.parts.structure is not None:
+            embedding = replace(embedding, lowlevel=self.parts.structure.encode(prepared).lowlevel)
+        if self.parts.features is not None:
+            embedding = replace(embedding, features=self.parts.features.encode(prepared).main)
+        return embedding
 
     def search_keys(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return embeddings (n, ...) of brains or pictures as they are compared, (n, d).
@@ -174,35 +185,24 @@ class Reconstructor:
         batch_size : int
             Items rendered at a time.
         """
-        import torch
-
         for start in range(0, len(embedding), batch_size):
             part = embedding[start : start + batch_size]
-            columns = []
-            for sample in range(seeds.shape[1]):
-                generators = [
-                    torch.Generator().manual_seed(int(seed))
-                    for seed in seeds[start : start + batch_size, sample]
-                ]
-                columns.append(self._picture(part, generators, num_inference_steps))
-            yield start, np.stack([np.asarray(column) for column in columns], axis=1)
+            columns = [
+                self.rendering.pictures(part, column, num_inference_steps=num_inference_steps)
+                for column in seeds[start : start + batch_size].T.tolist()
+            ]
+            yield start, np.stack(columns, axis=1)
 
-    def _picture(
-        self,
-        embedding: BrainEmbedding,
-        generators: list[torch.Generator],
-        num_inference_steps: int | None,
-    ) -> Pictures | torch.Tensor:
-        """Return one picture per item; prior and generator draw from the same random streams."""
-        branch = self.parts.branch
-        if self.prior is not None:
-            embedding = self.prior.sample(embedding, generators=generators)
-        return self.generator.generate(
-            embedding,
-            init=None if branch is None or self.strength == 1 else self._start(embedding),
-            strength=self.strength,
-            generators=generators,
-            num_inference_steps=num_inference_steps,
+    @property
+    def rendering(self) -> Rendering:
+        """How pictures are made of embeddings."""
+        return Rendering(
+            self.generator,
+            self.prior,
+            self.strength,
+            None if self.parts.branch is None else self._start,
+            self.choice,
+            self.parts.features_target,
         )
 
     def _start(self, embedding: BrainEmbedding) -> torch.Tensor:
@@ -345,8 +345,7 @@ def picture_seeds(
 
 def embedding_arrays(embedding: BrainEmbedding) -> dict[str, np.ndarray[Any, Any]]:
     """Return the parts of an embedding as float32 arrays by name."""
-    parts = {"pooled": embedding.pooled, "tokens": embedding.tokens, "lowlevel": embedding.lowlevel}
-    return {name: part.float().cpu().numpy() for name, part in parts.items() if part is not None}
+    return {name: part.float().cpu().numpy() for name, part in embedding.parts.items()}
 
 
 def recording_hash(recording: Recording) -> str:
@@ -390,6 +389,17 @@ def _choose_strength(parts: ModelParts, strength: float | None) -> float:
             )
         return 1.0
     return parts.branch.strength if strength is None else strength
+
+
+def _choose_candidates(parts: ModelParts, candidates: int | None) -> PictureChoice | None:
+    if candidates is None or (parts.choice is None and candidates == 1):
+        return parts.choice
+    if parts.choice is None:
+        raise UsageError(
+            f"{candidates} candidates for the model {parts.name}",
+            expected="1: it decodes no features to choose by",
+        )
+    return PictureChoice(parts.choice.target, candidates)
 
 
 def _choose_device(device: str) -> str:

@@ -54,6 +54,16 @@ class FmriRecipe(Config):
         ema_decay=0.998,
         precision="bf16",
     )
+    standardised_on: int = 2_000  # training scenes, for the features
+    tuning: EngineConfig = EngineConfig(
+        epochs=5,
+        batch_size=32,
+        learning_rate=5e-4,
+        warmup_steps=100,
+        checkpoint_every=200,
+        ema_decay=0.998,
+        precision="bf16",
+    )
 
 
 EMBEDDER = {
@@ -171,6 +181,17 @@ def _as_tensor(text: str) -> Any:
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
+def features(recipe: FmriRecipe, work: Path) -> Path:
+    """Measure how the features of a network of natural pictures vary over scenes."""
+    from phosphene.encoders.stimulus.efficientnet import EfficientNetTarget
+
+    if not (work / "features" / "config.json").is_file():
+        target = EfficientNetTarget()
+        target.standardise(pictures(recipe, work)["train"][: recipe.standardised_on])
+        target.save_pretrained(work / "features")
+    return work / "features"
+
+
 def recordings(recipe: FmriRecipe, work: Path) -> Path:
     """Simulate the training recordings of every subject."""
     shown = pictures(recipe, work)
@@ -188,7 +209,10 @@ def recordings(recipe: FmriRecipe, work: Path) -> Path:
 
 
 def decoder(recipe: FmriRecipe, work: Path) -> Path:
-    """Fit encoders, prior and branch with ``phosphene train``."""
+    """Fit encoders, tune the generator, choose strength with ``phosphene train``.
+
+    A diffusion prior was trained and lost to the rescaling one; it is not trained again.
+    """
     from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
 
     config = DecoderConfig(
@@ -197,6 +221,9 @@ def decoder(recipe: FmriRecipe, work: Path) -> Path:
         subjects=recipe.subjects,
         target=str(work / "embedder"),
         generator=str(work / "generator"),
+        features=str(work / "features"),
+        tuning=recipe.tuning,
+        prior="identity",
         half=True,
     )
     folder, summary = train_decoder(config, resume=True)
@@ -250,6 +277,7 @@ STAGES: dict[str, Callable[[FmriRecipe, Path], Any]] = {
     "embedder": embedder,
     "autoencoder": autoencoder,
     "generator": generator,
+    "features": features,
     "recordings": recordings,
     "decoder": decoder,
     "publish": publish,

@@ -50,6 +50,10 @@ def reconstruct(
         float | None,
         typer.Option(help="0 shows the low-level branch, 1 ignores it. [the model's own]"),
     ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(help="Pictures rendered for each one that is kept. [the model's own]"),
+    ] = None,
     samples: Annotated[int | None, typer.Option(help="Pictures per item. [1]")] = None,
     seed: Seed = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the generator.")] = None,
@@ -82,6 +86,7 @@ def reconstruct(
         "generator": generator,
         "prior": prior,
         "strength": strength,
+        "candidates": candidates,
         "samples": samples,
         "seed": seed,
         "steps": steps,

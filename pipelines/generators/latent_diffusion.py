@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,7 +26,7 @@ from phosphene.pipelines.generators.base import Generator, to_uint8
 from phosphene.schemas import ComponentFile
 from phosphene.types import BrainEmbedding
 
-__all__ = ["LatentDiffusion", "predict_velocity"]
+__all__ = ["Decoded", "LatentDiffusion", "extend_unet", "predict_velocity"]
 
 BLOCK = 8  # items of the network at a time; guidance doubles them
 
@@ -105,6 +106,11 @@ class LatentDiffusion(Generator):
             },
         ).save(folder / "config.json")
 
+    @property
+    def reads_lowlevel(self) -> bool:
+        """Whether the network takes predicted latents beside the noisy ones."""
+        return _maps_beside(self.unet, self.latents.shape[0])[1]
+
     def to(self, device: str | torch.device) -> Self:
         self.unet.to(device)
         self.latents.to(device)
@@ -134,18 +140,19 @@ class LatentDiffusion(Generator):
                 expected="an init, or strength 1",
             )
         self.unet.eval()
-        tokens = condition.main.to(self.unet.device, self.unet.dtype)
-        tokens = tokens if tokens.ndim == 3 else tokens[:, None]
         noise = torch.stack(
             [torch.randn(self.latents.shape, generator=g, device=g.device) for g in generators]
-        ).to(tokens)
+        ).to(self.unet.device, self.unet.dtype)
+        inputs = self._inputs(condition)
         start = noise if init is None else self._latents_of(init)
         skipped = 0 if init is None else steps - round(steps * strength)
         found = in_equal_blocks(
-            lambda *rows: self._denoise(rows[0], rows[1], rows[2], steps, skipped),
-            tokens,
+            lambda begin, drawn, *rows: self._denoise(
+                begin, drawn, Decoded(**dict(zip(inputs, rows, strict=True))), steps, skipped
+            ),
             start,
             noise,
+            *inputs.values(),
             size=BLOCK,
         )
         pictures = in_equal_blocks(self.latents.decode, found, size=BLOCK)
@@ -163,38 +170,134 @@ class LatentDiffusion(Generator):
             expected=f"latents {shape} or pictures (3, {size}, {size})",
         )
 
+    def _inputs(self, condition: BrainEmbedding) -> dict[str, Tensor]:
+        """Return what the network is given of an embedding, by name."""
+        tokens = condition.main if condition.main.ndim == 3 else condition.main[:, None]
+        found = {"tokens": tokens, "lowlevel": condition.lowlevel, "features": condition.features}
+        return {
+            name: part.to(self.unet.device, self.unet.dtype)
+            for name, part in found.items()
+            if part is not None
+        }
+
     def _denoise(
-        self, tokens: Tensor, start: Tensor, noise: Tensor, steps: int, skipped: int
+        self, start: Tensor, noise: Tensor, decoded: Decoded, steps: int, skipped: int
     ) -> Tensor:
         """Denoise from ``start``, leaving out the first steps; from pure noise if none is."""
         if skipped == steps:
             return start
         scheduler: Any = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(steps, device=tokens.device)
+        scheduler.set_timesteps(steps, device=noise.device)
         times = scheduler.timesteps[skipped:]
         scheduler.set_begin_index(skipped)
         current = scheduler.add_noise(start, noise, times[:1]) if skipped else noise
         for time in times:
-            current = scheduler.step(self._predict(current, time, tokens), time, current)[0]
+            current = scheduler.step(self._predict(current, time, decoded), time, current)[0]
         return current
 
-    def _predict(self, noisy: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+    def _predict(self, noisy: Tensor, time: Tensor, decoded: Decoded) -> Tensor:
         if self.guidance_scale == 1:
-            return predict_velocity(self.unet, noisy, time, tokens)
-        both = torch.cat([tokens, torch.zeros_like(tokens)])
-        found, free = predict_velocity(self.unet, torch.cat([noisy, noisy]), time, both).chunk(2)
+            return predict_velocity(self.unet, noisy, time, decoded)
+        both = torch.cat([noisy, noisy])
+        found, free = predict_velocity(self.unet, both, time, decoded.beside_nothing()).chunk(2)
         return free + self.guidance_scale * (found - free)
 
 
-def predict_velocity(unet: Any, noisy: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What the network is conditioned on; zeros, the mean of each, say that nothing is known.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (n, side², d)
+    lowlevel : Tensor of shape (n, c, h, w), optional
+        Predicted latents.
+    features : Tensor of shape (n, f), optional
+        Of a second network.
+    """
+
+    tokens: Tensor
+    lowlevel: Tensor | None = None
+    features: Tensor | None = None
+
+    def times(self, factor: Tensor) -> Decoded:
+        """Return everything multiplied by a factor (n,) per item."""
+        return Decoded(
+            *(
+                None if part is None else part * factor.view(-1, *[1] * (part.ndim - 1))
+                for part in (self.tokens, self.lowlevel, self.features)
+            )  # type: ignore[arg-type]
+        )
+
+    def beside_nothing(self) -> Decoded:
+        """Return twice as many items, nothing known of the second half."""
+        return Decoded(
+            *(
+                None if part is None else torch.cat([part, torch.zeros_like(part)])
+                for part in (self.tokens, self.lowlevel, self.features)
+            )  # type: ignore[arg-type]
+        )
+
+
+def predict_velocity(unet: Any, noisy: Tensor, time: Tensor, decoded: Decoded) -> Tensor:
     """Return what a conditional UNet sees in noisy latents (n, c, h, w).
 
-    Attention cannot tell where a token lies. A network with more input channels than latents
-    have gets the tokens (n, side², d) as a map beside them too, each over its part of the picture.
+    Attention cannot tell where a token lies. A network with enough input channels gets the tokens
+    as a map beside the latents too, each over its part of the picture, and after them, where it
+    has room, predicted latents; one with an embedding of classes gets features.
     """
-    if unet.config.in_channels > noisy.shape[1]:
+    tokens, maps = decoded.tokens, [noisy]
+    of_tokens, of_latents = _maps_beside(unet, noisy.shape[1])
+    if of_tokens:
         side = math.isqrt(tokens.shape[1])
         places = tokens.transpose(1, 2).unflatten(2, (side, side))
-        noisy = torch.cat([noisy, F.interpolate(places, noisy.shape[2:], mode="bilinear")], dim=1)
-    found: Tensor = unet(noisy, time, encoder_hidden_states=tokens).sample
+        maps.append(F.interpolate(places, noisy.shape[2:], mode="bilinear"))
+    if of_latents:
+        maps.append(torch.zeros_like(noisy) if decoded.lowlevel is None else decoded.lowlevel)
+    features = decoded.features
+    if unet.config.projection_class_embeddings_input_dim is None:
+        features = None
+    elif features is None:
+        features = tokens.new_zeros(len(tokens), unet.config.projection_class_embeddings_input_dim)
+    found: Tensor = unet(
+        torch.cat(maps, dim=1), time, encoder_hidden_states=tokens, class_labels=features
+    ).sample
+    return found
+
+
+def _maps_beside(unet: Any, channels: int) -> tuple[bool, bool]:
+    """Return whether a network has room for a map of tokens and for one of latents."""
+    room, width = unet.config.in_channels - channels, unet.config.cross_attention_dim
+    of_tokens = room >= width
+    return of_tokens, room - width * of_tokens > 0
+
+
+def extend_unet(unet: Any, *, layout: int, features: int) -> Any:
+    """Return a network that also takes predicted latents and features, and ignores them yet.
+
+    Parameters
+    ----------
+    unet : diffusers.UNet2DConditionModel
+    layout : int
+        Channels of predicted latents.
+    features : int
+        Features of the second network.
+    """
+    channels = unet.config.in_channels
+    # Its private keys would put what was left at its default back to it.
+    config = {key: value for key, value in unet.config.items() if not key.startswith("_")} | {
+        "in_channels": channels + layout,
+        "class_embed_type": "simple_projection",
+        "projection_class_embeddings_input_dim": features,
+    }
+    found = type(unet).from_config(config)
+    weights = unet.state_dict()
+    for name, value in found.state_dict().items():
+        known = weights.get(name)
+        weights[name] = torch.zeros_like(value) if known is None else known
+    first = weights["conv_in.weight"]
+    weights["conv_in.weight"] = torch.cat(
+        [first, first.new_zeros(len(first), layout, *first.shape[2:])], dim=1
+    )
+    found.load_state_dict(weights)
     return found

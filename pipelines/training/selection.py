@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from phosphene.data.pictures import Pictures
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.pipelines.generators.base import Generator
 from phosphene.pipelines.metrics import pixel_correlation, two_way_identification
+from phosphene.pipelines.rendering import Rendering
 from phosphene.priors.base import Prior
 from phosphene.progress import progress
 from phosphene.seeds import item_seed
 from phosphene.types import BrainEmbedding
 
-__all__ = ["Candidate", "Score", "Validation", "choose"]
+__all__ = ["Candidate", "Score", "Validation", "choose", "judge"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,10 @@ class Candidate:
         """Name of the prior, or ``none``."""
         return "none" if self.prior is None else self.prior.name
 
+    def rendering(self, generator: Generator) -> Rendering:
+        """Return it with a generator, without a choice among pictures."""
+        return Rendering(generator, self.prior, self.strength, _lowlevel)
+
 
 @dataclass(frozen=True)
 class Score:
@@ -44,12 +49,15 @@ class Score:
         Two-way identification of rendered pictures by the target's own features; chance .5.
     pixel_correlation : float
         Mean over pictures.
+    candidates : int
+        Pictures among which the one shown was chosen by decoded features.
     """
 
     prior: str
     strength: float
     identification: float
     pixel_correlation: float
+    candidates: int = 1
 
     @property
     def total(self) -> float:
@@ -64,7 +72,7 @@ class Validation:
     Attributes
     ----------
     embedding : BrainEmbedding
-        n predictions, with their low-level part.
+        n predictions, with their low-level part and features, if any.
     pictures : ndarray of shape (n, H, W, 3)
     keys : sequence of n str
         Names that the random streams hang on.
@@ -84,20 +92,28 @@ def choose(
     seed: int = 0,
 ) -> tuple[Candidate, list[Score]]:
     """Render the validation pictures in every way; return the best way and all scores."""
-    truth = _flat(target, validation.pictures)
-    scores = []
-    for candidate in progress(candidates, label="choosing prior and strength"):
-        pictures = _render(candidate, validation, generator, seed)
-        scores.append(
-            Score(
-                candidate.prior_name,
-                candidate.strength,
-                two_way_identification(_flat(target, pictures), truth).mean,
-                float(pixel_correlation(pictures, validation.pictures).mean()),
-            )
+    renderings = [candidate.rendering(generator) for candidate in candidates]
+    scores = [
+        Score(candidate.prior_name, candidate.strength, *judge(rendering, validation, target, seed))
+        for candidate, rendering in zip(
+            candidates, progress(renderings, label="choosing prior and strength"), strict=True
         )
+    ]
     best = int(np.argmax([score.total for score in scores]))
     return candidates[best], scores
+
+
+def judge(
+    rendering: Rendering, validation: Validation, target: StimulusEncoder, seed: int
+) -> tuple[float, float]:
+    """Return two-way identification by the target's features, and the correlation of pixels."""
+    seeds = [item_seed(seed, "validation", key, 0) for key in validation.keys]
+    pictures = rendering.pictures(validation.embedding, seeds)
+    truth, found = (_flat(target, each) for each in (validation.pictures, pictures))
+    return (
+        two_way_identification(found, truth).mean,
+        float(pixel_correlation(pictures, validation.pictures).mean()),
+    )
 
 
 def _flat(target: StimulusEncoder, pictures: Pictures) -> np.ndarray[Any, Any]:
@@ -105,20 +121,6 @@ def _flat(target: StimulusEncoder, pictures: Pictures) -> np.ndarray[Any, Any]:
     return found
 
 
-def _render(
-    candidate: Candidate, validation: Validation, generator: Generator, seed: int
-) -> Pictures:
-    generators = [
-        torch.Generator().manual_seed(item_seed(seed, "validation", key, 0))
-        for key in validation.keys
-    ]
-    embedding = validation.embedding
-    if candidate.prior is not None:
-        embedding = candidate.prior.sample(embedding, generators=generators)
-    pictures = generator.generate(
-        embedding,
-        init=None if candidate.strength == 1 else embedding.lowlevel,
-        strength=candidate.strength,
-        generators=generators,
-    )
-    return np.asarray(pictures)
+def _lowlevel(embedding: BrainEmbedding) -> Tensor:
+    assert embedding.lowlevel is not None
+    return embedding.lowlevel

@@ -13,7 +13,7 @@ from phosphene.encoders.stimulus.latents import LatentTarget
 from phosphene.encoders.stimulus.open_clip import OpenClipTarget
 from phosphene.encoders.stimulus.pixels import PixelTarget
 from phosphene.errors import InputError, UsageError
-from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
+from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion, extend_unet
 from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.latent_diffusion import Objective, train_latent_diffusion
 from phosphene.types import BrainEmbedding
@@ -186,3 +186,37 @@ def test_training_lowers_the_watched_loss(
     )
     losses = [row["validation"] for row in result.history]
     assert min(losses) < 0.8 * untrained
+
+
+def test_a_network_that_is_extended_ignores_what_it_does_not_know_yet(
+    tiny_generators: LatentDiffusion, tokens: torch.Tensor
+) -> None:
+    latents = tiny_generators.latents
+    extended = LatentDiffusion(
+        extend_unet(tiny_generators.unet, layout=latents.shape[0], features=7),
+        latents,
+        condition=tiny_generators.condition,
+        steps=tiny_generators.steps,
+        guidance_scale=tiny_generators.guidance_scale,
+    )
+    assert extended.reads_lowlevel
+    assert not tiny_generators.reads_lowlevel
+    more = BrainEmbedding(
+        tokens=tokens, lowlevel=torch.randn(5, *latents.shape), features=torch.randn(5, 7)
+    )
+    before, after = (
+        generator.generate(condition, generators=streams(5))
+        for generator, condition in (
+            (tiny_generators, BrainEmbedding(tokens=tokens)),
+            (extended, more),
+        )
+    )
+    np.testing.assert_array_equal(before, after)
+    with torch.no_grad():
+        for name, weight in extended.unet.named_parameters():
+            if name in ("conv_in.weight", "class_embedding.weight"):
+                weight.normal_()
+    alone = extended.generate(BrainEmbedding(tokens=tokens), generators=streams(5))
+    for part in ("lowlevel", "features"):
+        condition = BrainEmbedding(tokens=tokens, **{part: more.parts[part]})
+        assert (extended.generate(condition, generators=streams(5)) != alone).any()

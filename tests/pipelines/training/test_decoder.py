@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from typer.testing import CliRunner
 
 from phosphene.cli.app import app
 from phosphene.data.canonical import CanonicalDataset
+from phosphene.encoders.stimulus.efficientnet import EfficientNetTarget
 from phosphene.encoders.stimulus.open_clip import OpenClipTarget
 from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
 from phosphene.pipelines.model_folder import load_model
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
@@ -53,6 +56,73 @@ def test_every_part_is_in_one_folder(model: Path) -> None:
     best = max(table, key=lambda row: row["identification"] + row["pixel_correlation"])
     assert ("none" if parts.prior is None else parts.prior.name) == best["prior"]
     assert (1.0 if parts.branch is None else parts.branch.strength) == best["strength"]
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra metrics")
+    folder = tmp_path_factory.mktemp("tuned")
+    features = EfficientNetTarget(size=32)
+    dataset = CanonicalDataset.open(tiny_dataset)
+    names = dataset.recording("01", splits=["train"]).trials["stimulus_id"].unique().tolist()
+    features.standardise(dataset.pictures(names[:8]))
+    features.save_pretrained(folder / "features")
+    settings = config(
+        tiny_dataset,
+        tiny_parts_folder,
+        folder / "model",
+        prior="identity",
+        features=str(folder / "features"),
+        feature_rank=5,
+        candidates=3,
+        tuning=EngineConfig(epochs=1, batch_size=8),
+    )
+    return train_decoder(settings)[0]
+
+
+def test_a_generator_learns_from_what_is_decoded(tuned: Path, tiny_parts_folder: Path) -> None:
+    parts = load_model(str(tuned))
+    assert isinstance(parts.generator, LatentDiffusion)
+    assert parts.generator.reads_lowlevel
+    assert parts.structure is not None  # the layout is read at any strength
+    assert parts.features_target is not None
+    assert parts.choice is not None
+    assert parts.choice.target == parts.features_target.spec.hash
+    assert parts.settings["validation"][-1]["candidates"] == 3
+    before = UNet2DConditionModel.from_pretrained(tiny_parts_folder / "generator" / "unet")
+    shared = "mid_block.resnets.0.conv1.weight"
+    after = parts.generator.unet.state_dict()
+    assert not torch.equal(after[shared], before.state_dict()[shared])
+    assert after["class_embedding.weight"].abs().sum() > 0
+
+
+def test_candidates_are_chosen_by_decoded_features(tuned: Path, tiny_dataset: Path) -> None:
+    recording = CanonicalDataset.open(tiny_dataset).recording("01", splits=["validation"])
+    recording = recording.select(np.arange(4))
+    three = Reconstructor.from_pretrained(tuned, candidates=3)
+    embedding = three.embed(recording)
+    assert embedding.features is not None
+    one = Reconstructor.from_pretrained(tuned, candidates=1)
+    best = three.reconstruct(recording, subject="01").images[:, 0]
+    first = one.reconstruct(recording, subject="01").images[:, 0]
+    assert three.settings["candidates"] == 3
+    assert three.parts.features_target is not None
+
+    def similarity(pictures: np.ndarray) -> torch.Tensor:
+        found = three.parts.features_target.encode(pictures)
+        return torch.cosine_similarity(found, embedding.features, dim=1)
+
+    assert (similarity(best) >= similarity(first) - 1e-4).all()
+    small = three.reconstruct(recording, subject="01", batch_size=1).images[:, 0]
+    np.testing.assert_array_equal(best, small)
+
+
+def test_a_model_without_features_refuses_candidates(model: Path) -> None:
+    with pytest.raises(UsageError, match="4 candidates"):
+        Reconstructor.from_pretrained(model, candidates=4)
+    assert Reconstructor.from_pretrained(model, candidates=1).choice is None
 
 
 def test_half_precision_on_disk_and_exact_identity(

@@ -1,0 +1,96 @@
+"""From a decoded embedding to a picture: prior, start, generator and choice, item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.base import StimulusEncoder
+from phosphene.pipelines.generators.base import Generator
+from phosphene.priors.base import Prior
+from phosphene.priors.choice import PictureChoice
+from phosphene.seeds import item_seed
+from phosphene.types import BrainEmbedding
+
+__all__ = ["Rendering"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """One way to make pictures of embeddings.
+
+    Parameters
+    ----------
+    generator : Generator
+    prior : Prior, optional
+        Draws from the same random stream as the generator.
+    strength : float
+        1 starts from noise alone.
+    start : callable, optional
+        Returns what the generator starts from; needed where the strength is below 1.
+    choice : PictureChoice, optional
+        Used where the embedding has features to compare with.
+    features : StimulusEncoder, optional
+        Goes with ``choice``: the features of pictures.
+    """
+
+    generator: Generator
+    prior: Prior | None = None
+    strength: float = 1.0
+    start: Callable[[BrainEmbedding], Tensor] | None = None
+    choice: PictureChoice | None = None
+    features: StimulusEncoder | None = None
+
+    def pictures(
+        self,
+        embedding: BrainEmbedding,
+        seeds: Sequence[int],
+        *,
+        num_inference_steps: int | None = None,
+    ) -> Pictures:
+        """Return one picture (H, W, 3) per item.
+
+        Parameters
+        ----------
+        embedding : BrainEmbedding
+            n items.
+        seeds : sequence of n int
+            The first candidate of an item has its seed, so that with and without a choice the
+            first draw is the same picture.
+        """
+        decoded, n = embedding.features, len(embedding)
+        if self.choice is None or self.features is None or decoded is None:
+            return self._draw(embedding, seeds, num_inference_steps)
+        count = self.choice.candidates
+        drawn = self._draw(
+            embedding[torch.arange(n).repeat_interleave(count)],
+            [_candidate_seed(seed, index) for seed in seeds for index in range(count)],
+            num_inference_steps,
+        )
+        found = self.features.encode(drawn).unflatten(0, (n, count))
+        kept = self.choice.best(decoded.to(found), found).numpy()
+        return np.asarray(drawn.reshape(n, count, *drawn.shape[1:])[np.arange(n), kept])
+
+    def _draw(self, embedding: BrainEmbedding, seeds: Sequence[int], steps: int | None) -> Pictures:
+        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        if self.prior is not None:
+            embedding = self.prior.sample(embedding, generators=generators)
+        started = self.start is not None and self.strength < 1
+        return np.asarray(
+            self.generator.generate(
+                embedding,
+                init=self.start(embedding) if started and self.start is not None else None,
+                strength=self.strength,
+                generators=generators,
+                num_inference_steps=steps,
+            )
+        )
+
+
+def _candidate_seed(seed: int, index: int) -> int:
+    return int(seed) if index == 0 else item_seed(int(seed), "candidate", "", index)
