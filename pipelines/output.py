@@ -188,10 +188,17 @@ def _check_same(stored: RunFile, run: RunFile, root: Path) -> None:
 
 def metrics_table(metrics: MetricsFile) -> str:
     """Return the metrics as tab-separated text, one line per number."""
-    lines = ["metric\tvalue\tlow\thigh\tchance\tmean_picture\tn_items"]
+    head = "metric value low high chance mean_picture n_items grey_picture p_value within_category"
+    lines = ["\t".join(head.split())]
     for metric in metrics.metrics:
         low, high = metric.interval or (None, None)
-        values = (metric.value, low, high, metric.chance, metric.baselines.get("mean_picture"))
-        cells = [UNKNOWN if value is None else f"{value:.6g}" for value in values]
-        lines.append("\t".join([metric.id, *cells, str(metric.n_items)]))
+        rivals, within = metric.baselines, metric.within_category
+        values = (metric.value, low, high, metric.chance, rivals.get("mean_picture"))
+        p_value = None if metric.permuted is None else metric.permuted.p_value
+        more = (rivals.get("grey_picture"), p_value, None if within is None else within.value)
+        cells, last = (
+            [UNKNOWN if value is None else f"{value:.6g}" for value in part]
+            for part in (values, more)
+        )
+        lines.append("\t".join([metric.id, *cells, str(metric.n_items), *last]))
     return "\n".join(lines) + "\n"

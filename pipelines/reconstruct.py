@@ -21,7 +21,7 @@ from phosphene.pipelines.reconstructor import (
     items_of,
     picture_seeds,
 )
-from phosphene.pipelines.scores import score_pictures
+from phosphene.pipelines.scores import known_categories, score_pictures
 from phosphene.pipelines.truth import read_truth
 from phosphene.progress import progress
 from phosphene.schemas import Protocol
@@ -129,6 +129,7 @@ def reconstruct(
             protocol,
             mean_picture=mean_picture(model, shape),
             pictures=hashes,
+            categories=known_categories(table),
             n_seen_in_training=seen_in_training(protocol, table["stimulus_id"].tolist(), hashes),
         )
     write_text(output.partial / "config.yaml", _yaml(config))

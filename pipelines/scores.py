@@ -1,29 +1,44 @@
-"""Numbers of a run whose truth is known, each beside chance and the mean training picture."""
+"""Numbers of a run whose truth is known, each beside wrong pairings, grey and mean picture."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from phosphene.data.pictures import Pictures
+from phosphene.data.splits import CONCEPT_COLUMNS
 from phosphene.errors import AssetError, InputError
+from phosphene.pipelines.evaluation.block_pairs import block_size, blocks_of
+from phosphene.pipelines.evaluation.pairing import average_by_picture, win_scores
+from phosphene.pipelines.evaluation.permutation import exchange_labels, permutation_test
 from phosphene.pipelines.metrics import (
     bootstrap_interval,
     mean_squared_error,
     pixel_correlation,
     structural_similarity,
-    two_way_identification,
 )
-from phosphene.schemas import MetricsFile, MetricValue, Protocol
+from phosphene.pipelines.metrics.correlations import correlate
+from phosphene.pipelines.metrics.identification import allowed_pairs, identify
+from phosphene.schemas import (
+    MetricsFile,
+    MetricValue,
+    PermutedPairing,
+    Protocol,
+    WithinCategory,
+)
+from phosphene.trials import UNKNOWN
 
-__all__ = ["score_pictures"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["known_categories", "score_pictures"]
 
 Array = np.ndarray[Any, Any]
 Measure = Callable[[Array, Array], Array]
 BLOCK = 32
-CHANCE_PAIRINGS, CHANCE_PAIRS = 20, 400  # at most so many pairings, or pairs where items are many
+N_PERMUTATIONS, SEED = 1000, 0
 PAIRWISE: dict[str, tuple[Measure, bool]] = {
     "pixcorr/strict-v1": (pixel_correlation, True),
     "ssim/uniform7-v1": (structural_similarity, True),
@@ -38,6 +53,7 @@ def score_pictures(
     *,
     mean_picture: Pictures | None,
     pictures: Sequence[str] | None = None,
+    categories: Sequence[str] | None = None,
     n_seen_in_training: int = 0,
 ) -> MetricsFile:
     """Compare reconstructions with what was shown.
@@ -54,6 +70,8 @@ def score_pictures(
         Mean training picture, shown as a rival.
     pictures : sequence of str, optional
         Which picture each item is of (equal pictures share one); by default each its own.
+    categories : sequence of str, optional
+        Of each item: adds identification among pictures of the same category.
     n_seen_in_training : int
         Items whose picture the model was trained on; the result carries the number.
     """
@@ -69,7 +87,8 @@ def score_pictures(
         metrics.append(value)
         if scores is not None:
             per_item[name] = [float(score) for score in scores]
-    value, scores = _identification(images, truth, labels, mean_picture is not None)
+    kinds = None if categories is None else np.asarray(categories)
+    value, scores = _identification(images, truth, labels, kinds, mean_picture is not None)
     metrics.append(value)
     if scores is not None:
         per_item[value.id] = [None if np.isnan(score) else float(score) for score in scores]
@@ -102,6 +121,15 @@ def _in_blocks(measure: Measure, images: Pictures, truth: Pictures) -> Array:
     return np.concatenate([measure(images[i : i + BLOCK], truth[i : i + BLOCK]) for i in starts])
 
 
+def known_categories(items: pd.DataFrame) -> list[str] | None:
+    """Return the category of each item where a column of the trials says it for all of them."""
+    for column in CONCEPT_COLUMNS:
+        if column in items:
+            found = items[column].astype(str).tolist()
+            return None if {UNKNOWN, "nan", ""} & set(found) else found
+    return None
+
+
 def _pairwise(
     name: str,
     measure: Measure,
@@ -113,49 +141,82 @@ def _pairwise(
 ) -> tuple[MetricValue, Array]:
     samples = range(images.shape[1])
     scores = np.mean([_in_blocks(measure, images[:, k], truth) for k in samples], axis=0)
-    grey = np.full_like(truth[:1], 128)
-    rivals = (
-        {"grey_picture": grey}
-        if mean_picture is None
-        else {"grey_picture": grey, "mean_picture": mean_picture[None]}
-    )
+    rivals = {"grey_picture": np.full_like(truth[:1], 128)}
+    if mean_picture is not None:
+        rivals["mean_picture"] = mean_picture[None]
     several = len(np.unique(labels)) > 1
+    permuted = _permuted(measure, images, truth, labels, higher) if several else None
     return MetricValue(
         id=name,
         value=float(scores.mean()),
         interval=bootstrap_interval(scores, pictures=labels) if several else None,
-        chance=_permuted(measure, images[:, 0], truth, labels),
+        chance=None if permuted is None else permuted.mean,
         baselines={
             rival: float(_in_blocks(measure, np.broadcast_to(picture, truth.shape), truth).mean())
             for rival, picture in rivals.items()
         },
         n_items=len(scores),
         higher_is_better=higher,
+        permuted=permuted,
     ), scores
 
 
-def _permuted(measure: Measure, images: Pictures, truth: Pictures, labels: Array) -> float | None:
-    """Score of the same reconstructions paired with other pictures (seeded permutations)."""
-    generator, scores = np.random.default_rng(0), []
-    for _ in range(max(1, min(CHANCE_PAIRINGS, CHANCE_PAIRS // len(truth)))):
-        order = generator.permutation(len(truth))
-        other = np.roll(order, 1)  # a shift along a random order pairs no item with itself
-        wrong = labels[order] != labels[other]
-        if wrong.any():
-            scores.append(_in_blocks(measure, images[order[wrong]], truth[other[wrong]]))
-    return float(np.concatenate(scores).mean()) if scores else None
+def _permuted(
+    measure: Measure, images: Pictures, truth: Pictures, labels: Array, higher: bool
+) -> PermutedPairing:
+    """Score the same reconstructions as if other pictures of their random block had been shown."""
+    _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
+    n_pictures, n_samples = len(first), images.shape[1]
+    size = block_size(len(images) * n_samples, (truth.shape[1], truth.shape[2]), network=False)
+    blocks = blocks_of(n_pictures, size, seed=SEED)
+    groups = np.zeros(n_pictures, dtype=int)
+    for code, block in enumerate(blocks):
+        groups[block] = code
+    sums = np.full((n_pictures, n_pictures), np.nan)
+    for block in blocks:
+        sums[np.ix_(block, block)] = 0
+    for row, picture in enumerate(codes):
+        block = blocks[groups[picture]]
+        shown = truth[first[block]]
+        for made in images[row]:
+            scores = _in_blocks(measure, np.broadcast_to(made, shown.shape), shown)
+            sums[block, picture] += scores
+    matrix = sums / (np.bincount(codes) * n_samples)
+    test = permutation_test(
+        matrix,
+        exchange_labels(n_pictures, within=groups, n_permutations=N_PERMUTATIONS, seed=SEED),
+        higher_is_better=higher,
+    )
+    return PermutedPairing(
+        mean=float(np.nanmean(matrix[~np.eye(n_pictures, dtype=bool)])),
+        p_value=test.p_value,
+        n_permutations=len(test.null),
+        rule="pictures exchanged" + (" within random blocks" if len(blocks) > 1 else ""),
+    )
 
 
 def _identification(
-    images: Pictures, truth: Pictures, labels: Array, mean_known: bool
+    images: Pictures, truth: Pictures, labels: Array, kinds: Array | None, mean_known: bool
 ) -> tuple[MetricValue, Array | None]:
     name = "two-way-pixels/strict-v1"
     if len(np.unique(labels)) < 2:
         return _absent(name, True, "one picture: nothing to tell it from"), None
-    samples = range(images.shape[1])
-    results = [two_way_identification(images[:, k], truth, pictures=labels) for k in samples]
-    scores = np.mean([result.scores for result in results], axis=0)
-    collapsed = any(result.collapsed for result in results)
+    flat = truth.reshape(len(truth), -1) / 255.0
+    tables = [
+        correlate(flat, images[:, k].reshape(len(flat), -1) / 255.0) for k in range(images.shape[1])
+    ]
+
+    def told(groups: Array | None) -> tuple[Array, bool]:
+        among = allowed_pairs(len(flat), groups=groups, pictures=labels)
+        found = [identify(t.matrix, among, copies=t.copies, tolerance=t.tolerance) for t in tables]
+        scores = np.mean([one.scores for one in found], axis=0)
+        return scores, any(one.collapsed for one in found)
+
+    scores, collapsed = told(None)
+    wins = [average_by_picture(table.matrix, labels, score=win_scores) for table in tables]
+    matrix, first = np.mean([one for one, _ in wins], axis=0), wins[0][1]
+    drawn = exchange_labels(len(matrix), n_permutations=N_PERMUTATIONS, seed=SEED)
+    test = permutation_test(matrix, drawn)
     return MetricValue(
         id=name,
         value=float(np.nanmean(scores)),
@@ -166,4 +227,34 @@ def _identification(
         n_items=len(scores),
         higher_is_better=True,
         note="collapsed: most predictions are the same picture" if collapsed else "",
+        permuted=PermutedPairing(
+            mean=float(matrix.mean()),
+            p_value=test.p_value,
+            n_permutations=len(test.null),
+            rule="pictures exchanged",
+        ),
+        within_category=None
+        if kinds is None
+        else _within(*told(kinds), labels, matrix, kinds[first]),
     ), scores
+
+
+def _within(
+    scores: Array, collapsed: bool, labels: Array, matrix: Array, kinds: Array
+) -> WithinCategory | None:
+    """Return identification within categories, and what exchanging pictures there scores."""
+    known = np.isfinite(scores)
+    if not known.any():
+        return None
+    drawn = exchange_labels(len(matrix), within=kinds, n_permutations=N_PERMUTATIONS, seed=SEED)
+    test = permutation_test(matrix, drawn)
+    several = len(np.unique(labels[known])) > 1
+    return WithinCategory(
+        value=float(scores[known].mean()),
+        interval=bootstrap_interval(scores, pictures=labels) if several else None,
+        chance=0.5,
+        n_items=int(known.sum()),
+        collapsed=collapsed,
+        shuffled=test.chance,
+        p_value=test.p_value,
+    )

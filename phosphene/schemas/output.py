@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from phosphene.schemas.base import Stored
+from phosphene.schemas.evaluation import PermutedPairing, WithinCategory
 from phosphene.schemas.model import Protocol
 
 __all__ = ["ImageSidecar", "MetricValue", "MetricsFile", "OutputDescription", "RunFile"]
@@ -46,7 +47,16 @@ class ImageSidecar(Stored):
 
 
 class MetricValue(BaseModel):
-    """One number with its interval, its chance level and the pictures it rests on."""
+    """One number with its interval, its chance level and the pictures it rests on.
+
+    Attributes
+    ----------
+    permuted : PermutedPairing or None
+        The same reconstructions with other pictures; ``None`` in files of the first releases and
+        where nothing can be exchanged.
+    within_category : WithinCategory or None
+        Of identification, where the trials say of which category each picture is.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: str
@@ -57,6 +67,8 @@ class MetricValue(BaseModel):
     n_items: int
     higher_is_better: bool
     note: str = ""
+    permuted: PermutedPairing | None = None
+    within_category: WithinCategory | None = None
 
 
 class MetricsFile(Stored):

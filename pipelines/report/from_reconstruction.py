@@ -16,6 +16,7 @@ from phosphene.pipelines.report.content import (
     Content,
     Measure,
     Retrieved,
+    Within,
     metric_words,
 )
 from phosphene.pipelines.report.ranking import Ranking, rank_items
@@ -156,6 +157,10 @@ def _measures(metrics: MetricsFile) -> list[Measure]:
             controls={WRONG_PAIRING: metric.chance} | metric.baselines,
             higher_is_better=metric.higher_is_better,
             n_items=metric.n_items,
+            p_value=None if metric.permuted is None else metric.permuted.p_value,
+            within=None
+            if (within := metric.within_category) is None
+            else Within(within.value, within.interval, within.chance),
             note=metric.note,
         )
         for metric in metrics.metrics

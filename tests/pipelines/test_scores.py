@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from phosphene.pipelines.reconstructor import Reconstructor
-from phosphene.pipelines.scores import score_pictures
+from phosphene.pipelines.scores import known_categories, score_pictures
 from phosphene.schemas import MetricsFile, MetricValue, Protocol
 
 Array = np.ndarray[Any, Any]
@@ -65,6 +66,59 @@ def test_samples_are_averaged_by_score(truth: Array, protocol: Protocol) -> None
     for name, metric in whole.items():
         assert metric.value == pytest.approx((one[name].value + two[name].value) / 2)
         assert set(metric.baselines) == {"grey_picture"}  # no mean was given
+
+
+def test_the_pairing_is_permuted_everywhere(truth: Array, protocol: Protocol) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, truth.shape, dtype=np.uint8)
+    good = by_name(score_pictures(truth[:, None], truth, protocol, mean_picture=None))
+    bad = by_name(score_pictures(noise[:, None], truth, protocol, mean_picture=None))
+    for name, metric in good.items():
+        assert metric.permuted.p_value == pytest.approx(1 / 1001), name
+        assert metric.permuted.n_permutations == 1000
+        assert bad[name].permuted.p_value > 0.05, name
+    assert good["pixcorr"].permuted.mean == good["pixcorr"].chance
+    assert good["two-way-pixels"].permuted.mean == pytest.approx(0.5)
+    same = np.broadcast_to(truth[0], truth.shape)
+    flat = by_name(score_pictures(same[:, None], truth, protocol, mean_picture=None))
+    assert flat["two-way-pixels"].permuted.p_value == 1.0  # nothing depends on the pairing
+
+
+def test_repetitions_are_exchanged_together(truth: Array, protocol: Protocol) -> None:
+    """Of two pictures, each shown six times, there are two pairings: no p is small."""
+    pictures = ["a"] * 6 + ["b"] * 6
+    shown = np.repeat(truth[[0, 6]], 6, axis=0)
+    file = score_pictures(
+        shown[:, None], shown, protocol, mean_picture=None, pictures=pictures, categories=["x"] * 12
+    )
+    for name, metric in by_name(file).items():
+        assert metric.permuted.p_value > 0.4, name
+    within = by_name(file)["two-way-pixels"].within_category
+    assert (within.value, within.n_items) == (1.0, 12)
+
+
+def test_the_right_category_alone_is_told_apart(truth: Array, protocol: Protocol) -> None:
+    """Each reconstruction is another picture of the right category."""
+    kinds = [f"kind {row % 3}" for row in range(12)]
+    of_kind = np.random.default_rng(8).integers(0, 180, (3, 9, 9, 3))
+    shown = (of_kind[np.arange(12) % 3] + 0.3 * truth).astype(np.uint8)
+    other = np.roll(shown, 3, axis=0)  # the next one of its kind
+    found = by_name(
+        score_pictures(other[:, None], shown, protocol, mean_picture=None, categories=kinds)
+    )
+    metric = found["two-way-pixels"]
+    assert metric.value > 0.6
+    assert metric.permuted.p_value < 0.05
+    assert metric.within_category.value < 0.5  # the very picture is among the rivals
+    assert metric.within_category.p_value > 0.3
+    assert metric.within_category.shuffled == pytest.approx(metric.value, abs=0.1)
+    assert found["pixcorr"].within_category is None
+
+
+def test_categories_come_from_the_trials() -> None:
+    table = pd.DataFrame({"stimulus_id": ["a", "b"], "category": ["face", "house"]})
+    assert known_categories(table) == ["face", "house"]
+    assert known_categories(table.drop(columns="category")) is None
+    assert known_categories(table.assign(category=["face", "n/a"])) is None
 
 
 def test_one_item_has_no_interval_and_no_rival(truth: Array, protocol: Protocol) -> None:
