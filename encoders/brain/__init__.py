@@ -6,4 +6,12 @@ from phosphene.names import Registry
 
 __all__ = ["BRAIN_ENCODERS"]
 
-BRAIN_ENCODERS = Registry("encoder", {"ridge": "phosphene.encoders.brain.ridge:RidgeEncoder"})
+BRAIN_ENCODERS = Registry(
+    "encoder",
+    {
+        "mindeye1": "phosphene.encoders.brain.mindeye1:MindEye1Encoder",
+        "mindeye2": "phosphene.encoders.brain.mindeye2:MindEye2Encoder",
+        "mlp": "phosphene.encoders.brain.mlp:MLPEncoder",
+        "ridge": "phosphene.encoders.brain.ridge:RidgeEncoder",
+    },
+)

@@ -201,6 +201,11 @@ class RidgeEncoder(Component):
         )
         return self._embedding(predicted)
 
+    def respond(self, subject: str, voxels: Tensor) -> Tensor:
+        """Return the predicted targets of rows (n, n_voxels), differentiable in the rows."""
+        predicted = self._solution(subject).predict(voxels)
+        return predicted.reshape(-1, *self.target_shape_)
+
     def left_out(self, subject: str) -> BrainEmbedding:
         """Return the prediction of each training trial by the fit without its group.
 
