@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from phosphene.checkpoints.registry import GeneratorPart, KnownGenerator
-from phosphene.errors import AssetError, UsageError
+from phosphene.errors import AssetError, PhospheneError, UsageError
 from phosphene.names import require
 
 __all__ = ["fetch_generator", "generator_parts"]
@@ -37,21 +37,34 @@ def generator_parts(name: str, entry: KnownGenerator, source: str | None = None)
     for role, part in entry.parts.items():
         folder = _local(source, role, part) if source else _cached(part)
         if folder is None or not all(_present(folder, pattern) for pattern in part.files):
-            place = source or "the local cache of the hub"
-            raise AssetError(
-                f"the {role} of the generator {name} is not in {place}",
-                expected=f"{', '.join(part.files)} of {part.repo}, {part.megabytes:.0f} MB, "
-                f"licence: {part.licence}",
-                remedy=f"phosphene models fetch {name}, where there is a network; from elsewhere "
-                f"copy what `phosphene models fetch {name} --output FOLDER` writes and name it "
-                f"with {name}:{LOCAL}FOLDER",
-            )
+            raise _missing(name, role, part, source)
         found[role] = folder
     return found
 
 
+def _missing(name: str, role: str, part: GeneratorPart, source: str | None) -> AssetError:
+    """Return the error that says what is missing, how large it is, its licence and the command."""
+    made = f", made of {part.single_file}" if part.single_file else ""
+    command = f"phosphene models fetch {name}" + (" --output FOLDER" if part.single_file else "")
+    elsewhere = f"copy what `phosphene models fetch {name} --output FOLDER` writes"
+    if part.single_file:
+        elsewhere = f"copy the folder, or the file and `phosphene models convert {name} FILE`"
+    return AssetError(
+        f"the {role} of the generator {name} is not in {source or 'the local cache of the hub'}",
+        expected=f"{', '.join(part.files)}{made} of {part.repo}, {part.megabytes:.0f} MB, "
+        f"licence: {part.licence}",
+        remedy=f"{command}, where there is a network; from elsewhere {elsewhere}; and name it with "
+        f"{name}:{LOCAL}FOLDER",
+    )
+
+
 def fetch_generator(
-    name: str, entry: KnownGenerator, *, output: str | None = None, offline: bool = False
+    name: str,
+    entry: KnownGenerator,
+    *,
+    output: str | None = None,
+    offline: bool = False,
+    convert: Callable[[Path, Path], object] | None = None,
 ) -> dict[str, Path]:
     """Download what is missing of a generator; return the folder of each part.
 
@@ -63,19 +76,42 @@ def fetch_generator(
         Folder that gets one folder per part; the hub's cache by default.
     offline : bool
         Only look for what is there.
+    convert : callable
+        Makes a folder of parts from a single file, where that is what is published.
     """
     source = f"{LOCAL}{output}" if output else None
+    if output is None and any(part.single_file for part in entry.parts.values()):
+        raise UsageError(
+            f"{name} is published as one file, which is converted after its download",
+            expected="a folder for the result",
+            remedy=f"phosphene models fetch {name} --output FOLDER",
+        )
     if offline or os.environ.get("HF_HUB_OFFLINE") == "1":
         return generator_parts(name, entry, source)
     hub = require("huggingface_hub", "diffusers")
     for role, part in entry.parts.items():
+        if output and _local(f"{LOCAL}{output}", role, part) is not None:
+            continue
         try:
+            if part.single_file:
+                assert output is not None
+                assert convert is not None
+                path = hub.hf_hub_download(
+                    part.repo,
+                    part.single_file,
+                    repo_type=part.kind,
+                    local_dir=Path(output) / "download",
+                )
+                convert(Path(path), Path(output) / role)
+                continue
             names = hub.HfApi().list_repo_files(part.repo)
             hub.snapshot_download(
                 part.repo,
                 allow_patterns=smallest_weights(part.files, names),
                 **({"local_dir": Path(output) / role} if output else {}),
             )
+        except PhospheneError:
+            raise
         except Exception as error:  # the hub client raises a family of network and HTTP errors
             raise AssetError(
                 f"the {role} of the generator {name} could not be fetched from {part.repo} "
@@ -131,6 +167,8 @@ def _local(source: str, role: str, part: GeneratorPart) -> Path | None:
 
 
 def _cached(part: GeneratorPart) -> Path | None:
+    if part.single_file:
+        return None  # what is made of a file lies where the user wanted it
     hub: Any = require("huggingface_hub", "diffusers")
     try:
         return Path(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -69,6 +69,10 @@ class GeneratorPart(BaseModel):
         Patterns of what is needed; of weights in two precisions the smaller ones are taken.
     megabytes : float
     licence : str
+    kind : {"model", "dataset"}
+        Of the repository.
+    single_file : str, optional
+        What is published: one file, from which ``files`` are made here.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,6 +80,8 @@ class GeneratorPart(BaseModel):
     files: list[str]
     megabytes: float
     licence: str
+    kind: Literal["model", "dataset"] = "model"
+    single_file: str | None = None
 
 
 class ExpectedEmbedding(BaseModel):
@@ -85,9 +91,12 @@ class ExpectedEmbedding(BaseModel):
     ----------
     model, weights : str
         In open_clip's names.
-    output : {"pooled", "tokens"}
+    output : {"pooled", "tokens", "patches", "projected"}
+        As for :class:`~phosphene.encoders.stimulus.clip_vision.ClipVisionTarget`.
     size, tokens : int
         Numbers per vector, and of vectors.
+    colours : {"clip", "mindeye2"}
+        How pictures were normalised.
     width, layers : int
         Of the picture tower; another tower gives another embedding, whatever its size.
     encoder : str
@@ -103,6 +112,7 @@ class ExpectedEmbedding(BaseModel):
     width: int
     layers: int
     encoder: str
+    colours: Literal["clip", "mindeye2"] = "clip"
 
 
 class KnownGenerator(BaseModel):

@@ -1,9 +1,11 @@
 """Picture encoders of CLIP as transformers stores them: embeddings at their own length.
 
 IP-Adapter (Ye et al. 2023), Kandinsky 2 and Stable unCLIP were trained on embeddings that keep
-the length the network gives them, or on tokens of the layer before the last. Whoever decodes for
-these generators predicts exactly that; unit-length embeddings of
-:class:`~phosphene.encoders.stimulus.open_clip.OpenClipTarget` have lost it.
+the length the network gives them, or on tokens of the layer before the last; the unCLIP SDXL of
+MindEye2 (Scotti et al. 2024) on patch tokens of the last one; Versatile Diffusion (Xu et al. 2022)
+and with it MindEye on projected tokens. Whoever decodes for these generators predicts exactly
+that; unit-length embeddings of :class:`~phosphene.encoders.stimulus.open_clip.OpenClipTarget`
+have lost it.
 """
 
 from __future__ import annotations
@@ -21,11 +23,21 @@ from phosphene.errors import AssetError, check_option
 from phosphene.names import resolve_folder
 from phosphene.schemas import TargetSpec
 
-__all__ = ["ClipVisionTarget"]
+__all__ = ["COLOURS", "ClipVisionTarget"]
 
 BATCH = 64
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+# (x + 1) / 2 before CLIP's own normalisation, for x in 0..1
+PALE = (tuple(2 * one - 1 for one in CLIP_MEAN), tuple(2 * one for one in CLIP_STD))
+COLOURS = {"clip": (CLIP_MEAN, CLIP_STD), "mindeye2": PALE}
+Output = Literal["pooled", "tokens", "patches", "projected"]
+LAYERS: dict[str, str] = {
+    "pooled": "projected class token, standardised",
+    "tokens": "all tokens before the last layer, standardised",
+    "patches": "patch tokens of the last layer before its norm, standardised",
+    "projected": "all tokens normed, projected, over the class token's length, standardised",
+}
 
 
 class ClipVisionTarget(nn.Module, StimulusEncoder):
@@ -35,8 +47,10 @@ class ClipVisionTarget(nn.Module, StimulusEncoder):
     ----------
     model : dict
         Configuration of ``transformers.CLIPVisionModelWithProjection``.
-    output : {"pooled", "tokens"}
-        The projected class token, or all tokens of the layer before the last, without a norm.
+    output : {"pooled", "tokens", "patches", "projected"}
+        The projected class token; all tokens of the layer before the last, without a norm; the
+        patches' tokens of the last layer, without a norm; or all tokens of the last layer, normed
+        and projected as the class token is, divided by the length of that one.
     mean, std : sequence of 3 float
         Normalisation of colours in 0..1.
     """
@@ -52,24 +66,27 @@ class ClipVisionTarget(nn.Module, StimulusEncoder):
     def __init__(
         self,
         model: dict[str, Any],
-        output: Literal["pooled", "tokens"] = "pooled",
+        output: Output = "pooled",
         mean: Sequence[float] = CLIP_MEAN,
         std: Sequence[float] = CLIP_STD,
     ) -> None:
         super().__init__()
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-        check_option("output", output, ("tokens", "pooled"))
-        self.output: Literal["pooled", "tokens"] = output
+        check_option("output", output, LAYERS)
+        self.output: Output = output
         settings: Any = CLIPVisionConfig(**model)
         self.network: Any = CLIPVisionModelWithProjection(settings)
         self.size = int(settings.image_size)
         side = self.size // int(settings.patch_size)
-        shape = (
-            (int(settings.projection_dim),)
-            if output == "pooled"
-            else (side**2 + 1, int(settings.hidden_size))
-        )
+        width, projected = int(settings.hidden_size), int(settings.projection_dim)
+        shapes: dict[str, tuple[int, ...]] = {
+            "pooled": (projected,),
+            "tokens": (side**2 + 1, width),
+            "patches": (side**2, width),
+            "projected": (side**2 + 1, projected),
+        }
+        shape = shapes[output]
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.register_buffer("target_mean", torch.zeros(shape))
@@ -79,10 +96,8 @@ class ClipVisionTarget(nn.Module, StimulusEncoder):
     def spec(self) -> TargetSpec:
         return TargetSpec(
             name=self.name,
-            layer="projected class token, standardised"
-            if self.output == "pooled"
-            else "all tokens before the last layer, standardised",
-            output=self.output,
+            layer=LAYERS[self.output],
+            output="pooled" if self.output == "pooled" else "tokens",
             shape=tuple(self.target_mean.shape),
             preprocessing={
                 "size": self.size,
@@ -98,18 +113,32 @@ class ClipVisionTarget(nn.Module, StimulusEncoder):
         if self.output == "pooled":
             pooled: Tensor = self.network(values).image_embeds
             return pooled
-        tokens: Tensor = self.network(values, output_hidden_states=True).hidden_states[-2]
-        return tokens
+        if self.output == "tokens":
+            tokens: Tensor = self.network(values, output_hidden_states=True).hidden_states[-2]
+            return tokens
+        last: Tensor = self.network(values).last_hidden_state
+        if self.output == "patches":
+            patches: Tensor = last[:, 1:]
+            return patches
+        inner = self.network.vision_model
+        projected = self.network.visual_projection(inner.post_layernorm(last))
+        scaled: Tensor = projected / projected[:, :1].norm(dim=-1, keepdim=True)
+        return scaled
 
-    @torch.no_grad()
     def zero_embedding(self) -> Tensor:
         """Return the embedding, at its own length, of an input of zeros.
 
         Generators were trained with it in place of a condition.
         """
+        return self.plain_embedding(self.mean)
+
+    @torch.no_grad()
+    def plain_embedding(self, colour: Tensor | float) -> Tensor:
+        """Return the embedding, at its own length, of a picture of one colour in 0..1."""
         self.eval()
-        device = self.target_mean.device
-        return self.features(torch.zeros(1, 3, self.size, self.size, device=device))[0]
+        shape = (1, 3, self.size, self.size)
+        values = (torch.zeros(shape, device=self.mean.device) + colour - self.mean) / self.std
+        return self.features(values)[0]
 
     @torch.no_grad()
     def standardise(self, pictures: Pictures) -> None:
@@ -134,9 +163,25 @@ class ClipVisionTarget(nn.Module, StimulusEncoder):
 
     @classmethod
     def from_transformers(
-        cls, name: str, *, output: Literal["pooled", "tokens"] = "pooled"
+        cls,
+        name: str,
+        *,
+        output: Output = "pooled",
+        colours: Literal["clip", "mindeye2"] = "clip",
     ) -> Self:
-        """Take a published picture encoder: ``local-dir:FOLDER``, ``hf-hub:ID`` or a path."""
+        """Take a published picture encoder.
+
+        Parameters
+        ----------
+        name : str
+            ``local-dir:FOLDER``, ``hf-hub:ID`` or a path.
+        output
+            As for the class.
+        colours : {"clip", "mindeye2"}
+            As CLIP was trained, or as all embeddings of MindEye2 were made: values in 0..1 given
+            to a network that expects -1..1, so that pictures are paler than they are.
+        """
+        moments = COLOURS[check_option("colours", colours, COLOURS)]
         from transformers import CLIPVisionModelWithProjection
 
         folder = resolve_folder(name)
@@ -151,7 +196,7 @@ class ClipVisionTarget(nn.Module, StimulusEncoder):
                 remedy="name the folder of the picture encoder, often called image_encoder",
             ) from error
         config = _settings(network.config.to_dict())
-        made = cls(config, output)
+        made = cls(config, output, *moments)
         weights = {key: value.float() for key, value in network.state_dict().items()}
         check_tensors(made.network.state_dict(), weights, owner=f"the picture encoder in {folder}")
         made.network.load_state_dict(weights, strict=True)

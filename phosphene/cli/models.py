@@ -43,11 +43,13 @@ def show(name: str) -> None:
     typer.echo(f"{'name':14} {found}")
     content = entry.model_dump()
     parts = content.pop("parts")
-    content["size"] = f"{entry.megabytes:.0f} MB in half precision"
+    single = any(part["single_file"] for part in parts.values())
+    content["size"] = f"{entry.megabytes:.0f} MB" + ("" if single else " in half precision")
     content["memory"] = f"{content.pop('memory_gb')} GB at float16, activations aside"
     for role, part in parts.items():
         content[role] = (
-            f"{part['repo']}: {', '.join(part['files'])} ({part['megabytes']:.0f} MB, "
+            f"{part['repo']}: {part['single_file'] or ', '.join(part['files'])} "
+            f"({part['megabytes']:.0f} MB, "
             f"licence: {part['licence']})"
         )
     content["here"] = "yes" if _is_here(found, entry) else f"no: phosphene models fetch {found}"
@@ -75,10 +77,36 @@ def fetch(
     found, entry = _published(name)
     for role, part in entry.parts.items():
         typer.echo(f"{role}: {part.repo}, {part.megabytes:.0f} MB, licence: {part.licence}")
-    folders = fetch_generator(found, entry, output=output, offline=offline)
+    from phosphene.pipelines.generators.unclip_checkpoint import convert_unclip_checkpoint
+
+    folders = fetch_generator(
+        found, entry, output=output, offline=offline, convert=convert_unclip_checkpoint
+    )
     for role, folder in folders.items():
         typer.echo(f"{role} is in {folder}")
     typer.echo(f"generator: {found}:local-dir:{output}" if output else f"generator: {found}")
+
+
+@app.command("convert")
+@guarded
+def convert(
+    name: str,
+    file: str,
+    output: Annotated[str, typer.Option(help="New or empty folder.")],
+) -> None:
+    """Turn a published single file that lies here into the parts of a generator."""
+    from phosphene.errors import UsageError
+    from phosphene.pipelines.generators.unclip_checkpoint import convert_unclip_checkpoint
+
+    found, entry = _published(name)
+    if not any(part.single_file for part in entry.parts.values()):
+        raise UsageError(
+            f"the generator {found} is not published as a single file",
+            expected="sdxl-unclip",
+            remedy=f"phosphene models fetch {found}",
+        )
+    folder = convert_unclip_checkpoint(file, output)
+    typer.echo(f"generator: {found}:local-dir:{folder}")
 
 
 def _published(name: str) -> tuple[str, Any]:

@@ -60,6 +60,7 @@ def denoise(
     steps: int,
     start: Tensor | None = None,
     strength: float = 1.0,
+    watch: Callable[[int, int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """Run a scheduler from noise, or from ``start`` with noise on it, to clean latents.
 
@@ -76,6 +77,8 @@ def denoise(
     start : Tensor of shape (n, C, H, W), optional
     strength : float
         0 returns ``start``; 1 ignores it.
+    watch : callable, optional
+        ``(step, of how many, time, latents)`` after every step.
     """
     fresh: Any = type(scheduler).from_config(scheduler.config)
     fresh.set_timesteps(steps, device=noise.device)
@@ -92,9 +95,11 @@ def denoise(
         current = noise * fresh.init_noise_sigma
     takes_noise = "generator" in inspect.signature(fresh.step).parameters
     more = {"generator": list(generators)} if takes_noise else {}
-    for time in times:
+    for number, time in enumerate(times):
         found = predict(fresh.scale_model_input(current, time), time)
         current = fresh.step(found, time, current, **more, return_dict=False)[0]
+        if watch is not None:
+            watch(number, len(times), time, current)
     result: Tensor = current
     return result
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["Wanted", "at_own_length", "check_target", "zero_embedding"]
 
 KINDS = ("clip-vision", "open-clip")
+WORDS = {
+    "pooled": "pooled embeddings",
+    "tokens": "tokens before the last layer",
+    "patches": "patch tokens of the last layer",
+    "projected": "projected tokens",
+}
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,8 @@ class Wanted:
 
     Attributes
     ----------
-    output : {"pooled", "tokens"}
+    output : {"pooled", "tokens", "patches", "projected"}
+        As for :class:`~phosphene.encoders.stimulus.clip_vision.ClipVisionTarget`.
     size : int
         Numbers per vector.
     """
@@ -34,12 +41,13 @@ class Wanted:
 
     def describe(self, published: ExpectedEmbedding | None) -> str:
         """Return it in words, with the published picture encoder where it is that size."""
-        words = f"{self.output} embeddings of {self.size} numbers"
+        words = f"{WORDS[self.output]} of {self.size} numbers"
         if published is None or published.size != self.size:
             return words
         return (
             f"{words} of {published.model} ({published.weights}), "
             f"as the {published.encoder} gives them"
+            + (f", colours as in {published.colours}" if published.colours != "clip" else "")
         )
 
 
@@ -54,22 +62,35 @@ def check_target(
         Saying what the target gives and what the generator takes.
     """
     spec = target.spec
-    found = f"{spec.output} embeddings {spec.shape} of the target {target.name}"
+    given = str(getattr(target, "output", spec.output))
+    found = f"{given} embeddings {spec.shape} of the target {target.name}"
     problem = ""
-    if target.name not in KINDS or spec.output != wanted.output or spec.shape[-1] != wanted.size:
+    alike = given == wanted.output and spec.shape[-1] == wanted.size
+    if not alike or target.name not in KINDS or (given != "pooled" and target.name != KINDS[0]):
         problem = found
     elif published is not None and published.size == wanted.size:
         width, layers = tower(target)
         if (width, layers) != (published.width, published.layers):
             problem = f"{found}, whose network has {layers} layers of width {width}"
-        elif published.output == "tokens" and spec.shape[0] != published.tokens:
+        elif published.output != "pooled" and spec.shape[0] != published.tokens:
             problem = found
-    if problem or (wanted.output == "tokens" and target.name != "clip-vision"):
+        elif target.name == KINDS[0] and not _colours_are(target, published.colours):
+            problem = f"{found} of pictures normalised with {spec.preprocessing['range']}"
+    if problem:
         raise InputError(
-            f"{problem or found} for the generator {name}",
+            f"{problem} for the generator {name}",
             expected=wanted.describe(published),
             remedy="train a model on that target, or name another generator",
         )
+
+
+def _colours_are(target: StimulusEncoder, colours: str) -> bool:
+    """Return whether pictures are normalised as in the training of a generator."""
+    from phosphene.encoders.stimulus.clip_vision import COLOURS
+
+    known = [*COLOURS[colours][0], *COLOURS[colours][1]]
+    own = [*target.config["mean"], *target.config["std"]]
+    return all(abs(one - other) < 1e-3 for one, other in zip(own, known, strict=True))
 
 
 def tower(target: StimulusEncoder) -> tuple[int, int]:

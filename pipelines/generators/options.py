@@ -34,9 +34,10 @@ class PretrainedOptions(Config):
         Keep each network on the GPU only while it runs.
     tiling : bool
         Decode pictures in tiles.
-    batch : int, optional
-        Pictures rendered at a time: 4 on a GPU, 1 elsewhere by default. How many are asked for
-        never changes a picture; this number does in the last digit.
+    batch : int or "auto", optional
+        Pictures rendered at a time: 4 on a GPU, 1 elsewhere by default; ``auto`` measures what one
+        takes of a GPU's memory. How many are asked for never changes a picture; this number does
+        in the last digit.
     embedding_length : float, optional
         Mean length of the picture encoder's embeddings, for targets of unit length.
     prompt, negative_prompt : str
@@ -51,7 +52,7 @@ class PretrainedOptions(Config):
     attention: str = "native"
     offload: bool = False
     tiling: bool = False
-    batch: PositiveInt | None = None
+    batch: PositiveInt | Literal["auto"] | None = None
     embedding_length: float | None = None
     prompt: str = ""
     negative_prompt: str = ""

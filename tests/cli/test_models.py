@@ -71,3 +71,14 @@ def test_half_precision_is_taken_and_pickles_never_are() -> None:
     ]  # fmt: skip
     file = "sdxl_models/adapter.safetensors"
     assert smallest_weights([file], [file, "sdxl_models/adapter.fp16.safetensors"]) == [file]
+
+
+def test_a_single_file_is_converted(cli: Cli, tmp_path: Path) -> None:
+    done = cli("models fetch", "sdxl-unclip")
+    done.refuses(2, "published as one file", "phosphene models fetch sdxl-unclip --output FOLDER")
+    done = cli("models fetch", "sdxl-unclip", "--output", tmp_path / "there", "--offline")
+    done.refuses(4, "unclip6_epoch0_step110000.ckpt", "17720 MB", "phosphene models convert")
+    done = cli("models convert", "sdxl-unclip", tmp_path / "none.ckpt", "--output", tmp_path / "a")
+    done.refuses(3, "there is no file")
+    done = cli("models convert", "kandinsky22", "file", "--output", tmp_path / "a")
+    done.refuses(2, "not published as a single file")

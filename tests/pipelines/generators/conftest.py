@@ -32,6 +32,7 @@ N = 5
 PRETRAINED = {
     "kandinsky22": ("kandinsky22", "pooled", tiny.kandinsky22),
     "stable-unclip": ("stable-unclip", "pooled", tiny.stable_unclip),
+    "sdxl-unclip": ("sdxl-unclip", "patches", tiny.sdxl_unclip),
     "ip-adapter-sd15": (
         "ip-adapter", "pooled",
         partial(

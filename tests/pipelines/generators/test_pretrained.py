@@ -156,13 +156,13 @@ def test_another_network_of_the_same_size_is_refused(
 ) -> None:
     """As ViT-H with 1024 numbers, and any other network with 1024."""
     from phosphene.checkpoints import registry
-    from phosphene.pipelines.generators import pretrained
+    from phosphene.pipelines.generators import rendering
 
     _, target = opened("kandinsky22")
     entry = known_generators()["kandinsky22"]
     small = entry.embedding.model_copy(update={"size": 12, "width": 16, "layers": 3})
     changed = entry.model_copy(update={"embedding": small})
-    monkeypatch.setattr(pretrained, "find_generator", lambda name: (name, changed))
+    monkeypatch.setattr(rendering, "find_generator", lambda name: (name, changed))
     with pytest.raises(InputError, match="has 2 layers of width 16") as caught:
         Kandinsky22.open("kandinsky22", target, source=tiny_sources("kandinsky22"))
     assert "ViT-bigG-14 (laion2b_s39b_b160k)" in str(caught.value)

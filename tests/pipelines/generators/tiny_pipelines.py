@@ -13,14 +13,15 @@ WIDTH, PROJECTION, WORDS = 16, 12, 8
 
 def clip_vision(output: str) -> Any:
     """Return a picture encoder as target; tokens are 5 of 16 numbers, pooled are 12."""
-    from phosphene.encoders.stimulus.clip_vision import ClipVisionTarget
+    from phosphene.encoders.stimulus.clip_vision import COLOURS, ClipVisionTarget
 
     torch.manual_seed(5)
     config = {
         "hidden_size": WIDTH, "intermediate_size": 16, "projection_dim": PROJECTION,
         "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 16, "patch_size": 8,
     }  # fmt: skip
-    return ClipVisionTarget(config, output)  # type: ignore[arg-type]
+    pale = COLOURS["mindeye2"] if output == "patches" else COLOURS["clip"]
+    return ClipVisionTarget(config, output, *pale)  # type: ignore[arg-type]
 
 
 def text_encoder(folder: Path, name: str, *, projected: bool = False) -> None:
@@ -231,3 +232,90 @@ def adapter_weights(network: Any, *, plus: bool) -> dict[str, torch.Tensor]:
     for name, shape in shapes.items():
         found[f"image_proj.{name}"] = torch.randn(shape) / 4
     return found
+
+
+UNCLIP_UNET = {
+    "sample_size": 8, "block_out_channels": [8, 8, 16], "layers_per_block": 2,
+    "norm_num_groups": 2, "attention_head_dim": [1, 2, 4], "cross_attention_dim": WIDTH,
+    "transformer_layers_per_block": [1, 1, 2], "use_linear_projection": True,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+    "addition_embed_type": "text_time", "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 4 * 8,
+}  # fmt: skip
+UNCLIP_AUTOENCODER = {
+    "block_out_channels": [4, 8], "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "up_block_types": ["UpDecoderBlock2D"] * 2, "latent_channels": 4, "norm_num_groups": 2,
+    "layers_per_block": 2, "sample_size": 16, "scaling_factor": 0.13025,
+}  # fmt: skip
+
+
+def sdxl_unclip(root: Path) -> Path:
+    """Write a checkpoint under its publisher's names of tensors, and convert it."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from phosphene.pipelines.generators.unclip_checkpoint import convert_unclip_checkpoint
+
+    torch.manual_seed(9)
+    root.mkdir(parents=True)
+    network = UNet2DConditionModel(**UNCLIP_UNET)
+    vae = AutoencoderKL(**UNCLIP_AUTOENCODER)
+    found = {
+        f"model.diffusion_model.{published_unet_name(key, layers=2)}": value
+        for key, value in network.state_dict().items()
+    }
+    for key, value in vae.state_dict().items():
+        flat = "attentions" in key and key.endswith("weight") and "group_norm" not in key
+        name = published_autoencoder_name(key, blocks=2)
+        # The publisher's attention is made of convolutions over single pixels.
+        found[f"first_stage_model.{name}"] = value[..., None, None] if flat else value
+    found["conditioner.embedders.0.open_clip.model.visual.proj"] = torch.randn(4, 4)
+    torch.save({"state_dict": found, "global_step": 110000}, root / "published.ckpt")
+    convert_unclip_checkpoint(
+        root / "published.ckpt", root / "pipeline", unet=UNCLIP_UNET,
+        autoencoder=UNCLIP_AUTOENCODER,
+    )  # fmt: skip
+    return root
+
+
+def published_unet_name(key: str, *, layers: int) -> str:
+    """Return how the code that SDXL was trained with names a tensor of the UNet."""
+    for ours, theirs in (
+        ("time_embedding.linear_1", "time_embed.0"), ("time_embedding.linear_2", "time_embed.2"),
+        ("add_embedding.linear_1", "label_emb.0.0"), ("add_embedding.linear_2", "label_emb.0.2"),
+        ("conv_in", "input_blocks.0.0"), ("conv_norm_out", "out.0"), ("conv_out", "out.2"),
+        ("mid_block.resnets.0", "middle_block.0"), ("mid_block.attentions.0", "middle_block.1"),
+        ("mid_block.resnets.1", "middle_block.2"), ("norm1", "in_layers.0"),
+        ("conv1", "in_layers.2"), ("norm2", "out_layers.0"), ("conv2", "out_layers.3"),
+        ("time_emb_proj", "emb_layers.1"), ("conv_shortcut", "skip_connection"),
+    ):  # fmt: skip
+        inner = ours[:5] in ("norm1", "norm2", "conv1", "conv2")
+        if not (inner and "transformer_blocks" in key):
+            key = key.replace(ours, theirs)
+    parts = key.split(".")
+    if parts[0] not in ("down_blocks", "up_blocks"):
+        return key
+    block, kind, layer, rest = int(parts[1]), parts[2], int(parts[3]), ".".join(parts[4:])
+    first = block * (layers + 1)
+    if kind == "downsamplers":
+        return f"input_blocks.{first + layers + 1}.0.op.{rest.removeprefix('conv.')}"
+    if kind == "upsamplers":
+        return f"output_blocks.{first + layers}.2.{rest}"
+    number = first + layer + (1 if parts[0] == "down_blocks" else 0)
+    side = "input_blocks" if parts[0] == "down_blocks" else "output_blocks"
+    return f"{side}.{number}.{0 if kind == 'resnets' else 1}.{rest}"
+
+
+def published_autoencoder_name(key: str, *, blocks: int) -> str:
+    """Return how the code that SDXL was trained with names a tensor of its autoencoder."""
+    for ours, theirs in (
+        ("mid_block.resnets.0", "mid.block_1"), ("mid_block.resnets.1", "mid.block_2"),
+        ("mid_block.attentions.0", "mid.attn_1"), ("group_norm", "norm"), ("to_q", "q"),
+        ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out"), ("conv_norm_out", "norm_out"),
+        ("conv_shortcut", "nin_shortcut"), ("downsamplers.0", "downsample"),
+        ("upsamplers.0", "upsample"), ("resnets", "block"), ("down_blocks", "down"),
+    ):  # fmt: skip
+        key = key.replace(ours, theirs)
+    for block in range(blocks):
+        key = key.replace(f"up_blocks.{block}.", f"up.{blocks - 1 - block}.")
+    return key
