@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from phosphene.errors import InputError
+from phosphene.pipelines.evaluation.results import number, overlap_words
 from phosphene.pipelines.evaluation.statistics import adjust_p_values, sign_flip_test
 from phosphene.pipelines.metrics.intervals import paired_bootstrap
 from phosphene.schemas import EvaluatedMetric, EvaluationFile
@@ -40,6 +41,8 @@ class Difference:
         metrics of the comparison.
     better : {"first", "second", "neither"}
         By the corrected p-value at .05.
+    metrics : (EvaluatedMetric, EvaluatedMetric)
+        Each result's own, with its controls.
     """
 
     id: str
@@ -51,6 +54,7 @@ class Difference:
     corrected: float
     better: str
     n_pictures: int
+    metrics: tuple[EvaluatedMetric, EvaluatedMetric]
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Comparison:
         Metrics that are not compared, and why.
     notes : tuple of str
         In what the two protocols differ.
+    overlaps : tuple of str
+        What is known of each result's overlap of training and test.
     """
 
     first: str
@@ -70,6 +76,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     left_out: dict[str, str]
     notes: tuple[str, ...]
+    overlaps: tuple[str, str]
     n_pictures: int
 
 
@@ -105,7 +112,7 @@ def compare_evaluations(first: EvaluationFile, second: EvaluationFile) -> Compar
         if kept.sum() < 2:
             left_out[name] = "fewer than two pictures have a score in both"
             continue
-        found.append((pair[0], scores[0][kept], scores[1][kept]))
+        found.append((pair, scores[0][kept], scores[1][kept]))
     if not found:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise InputError(
@@ -119,17 +126,19 @@ def compare_evaluations(first: EvaluationFile, second: EvaluationFile) -> Compar
         _differences(found),
         left_out,
         _protocol_notes(first, second),
+        (_overlap(first), _overlap(second)),
         len(pictures),
     )
 
 
 def _differences(
-    found: list[tuple[EvaluatedMetric, Array, Array]],
+    found: list[tuple[tuple[EvaluatedMetric, EvaluatedMetric], Array, Array]],
 ) -> tuple[Difference, ...]:
     p_values = np.array([sign_flip_test(one, two)[1] for _, one, two in found])
     corrected = adjust_p_values(p_values, "holm")
     rows = []
-    for (metric, one, two), p_value, adjusted in zip(found, p_values, corrected, strict=True):
+    for (pair, one, two), p_value, adjusted in zip(found, p_values, corrected, strict=True):
+        metric = pair[0]
         difference, interval, _ = paired_bootstrap(one, two)
         wins = (difference > 0) == metric.higher_is_better
         certain = adjusted <= 0.05 and difference != 0
@@ -144,6 +153,7 @@ def _differences(
                 float(adjusted),
                 ("first" if wins else "second") if certain else "neither",
                 len(one),
+                pair,
             )
         )
     return tuple(rows)
@@ -234,17 +244,21 @@ def _protocol_notes(first: EvaluationFile, second: EvaluationFile) -> tuple[str,
         values = [getattr(one.protocol, name) for one in (first, second)]
         if values[0] != values[1]:
             notes.append(f"{name} differs: {values[0]} and {values[1]}")
-    for one in (first, second):
-        if one.n_seen_in_training:
-            notes.append(
-                f"{one.n_seen_in_training} of {len(one.items)} items of {one.name} show pictures "
-                "that its model was trained on"
-            )
     return tuple(notes)
 
 
+def _overlap(one: EvaluationFile) -> str:
+    if words := overlap_words(one):
+        return words
+    if one.audit is not None and one.audit.get("line"):
+        return str(one.audit["line"])
+    if one.n_seen_in_training is not None:
+        return f"overlap: {one.n_seen_in_training} of {len(one.items)} items were trained on"
+    return "overlap: not known, for neither training pictures nor a dataset were given"
+
+
 def comparison_lines(comparison: Comparison) -> list[str]:
-    """Return the comparison for people: one line per metric, then what to know about it."""
+    """Return the comparison for people: metrics with their controls, then what to know about it."""
     lines = [f"first: {comparison.first}", f"second: {comparison.second}"]
     for row in comparison.differences:
         low, high = row.interval
@@ -253,18 +267,45 @@ def comparison_lines(comparison: Comparison) -> list[str]:
             f"[{low:.3f}, {high:.3f}], p {row.p_value:.2g}, corrected {row.corrected:.2g}, "
             f"better: {row.better}"
         )
+        words = [f"{name} {_both(values)}" for name, values in _controls(row).items()]
+        lines.append(f"  {', '.join(words)}")
     lines += [f"not compared: {name} ({reason})" for name, reason in comparison.left_out.items()]
     lines += [f"careful: {note}" for note in comparison.notes]
+    names = (comparison.first, comparison.second)
+    lines += [f"{name}: {words}" for name, words in zip(names, comparison.overlaps, strict=True)]
     lines.append(f"pictures: {comparison.n_pictures}")
     return lines
+
+
+def _controls(row: Difference) -> dict[str, list[float | None]]:
+    """Return what stands beside the two scores; within categories where one of them has it."""
+    within = [
+        None if metric.within_category is None else metric.within_category.value
+        for metric in row.metrics
+    ]
+    found = {
+        "grey picture": [metric.controls.get("grey_picture") for metric in row.metrics],
+        "wrong pairing": [metric.permuted.mean for metric in row.metrics],
+        "p": [metric.permuted.p_value for metric in row.metrics],
+        "within category": within,
+    }
+    return found if any(value is not None for value in within) else dict(list(found.items())[:3])
+
+
+def _both(values: list[float | None]) -> str:
+    return " and ".join("–" if value is None else f"{value:.3g}" for value in values)
 
 
 def comparison_table(comparison: Comparison) -> str:
     """Return the comparison as tab-separated text."""
     head = "metric first second difference low high p_value p_holm better n_pictures"
-    lines = ["\t".join(head.split())]
+    kinds = ("grey_picture", "permuted", "permuted_p", "within_category", "overlap")
+    more = [f"{kind}_{which}" for kind in kinds for which in ("first", "second")]
+    lines = ["\t".join([*head.split(), *more])]
     for row in comparison.differences:
         values = (row.first, row.second, row.difference, *row.interval, row.p_value, row.corrected)
         cells = [row.id, *(f"{value:.6g}" for value in values), row.better, str(row.n_pictures)]
-        lines.append("\t".join(cells))
+        controls = [*_controls(row).values(), [None, None]][:4]
+        cells += [number(value) for pair in controls for value in pair]
+        lines.append("\t".join([*cells, *(" ".join(one.split()) for one in comparison.overlaps)]))
     return "\n".join(lines) + "\n"

@@ -178,6 +178,13 @@ def _row_notes(name: str, one: EvaluationFile) -> list[str]:
         )
     if one.audit is not None and one.audit.get("n_shared_stimuli"):
         notes.append(f"{name}: {one.audit['line']}")
+    tested = [
+        f"{metric.id} {metric.permuted.p_value:.2g}"
+        for metric in one.metrics
+        if metric.permuted.p_value is not None
+    ]
+    if tested:
+        notes.append(f"{name}: p of the pairing, against wrong ones: {', '.join(tested)}")
     within = [
         f"{metric.id} {metric.within_category.value:.3f}"
         for metric in one.metrics
@@ -253,13 +260,15 @@ def _range(values: Sequence[float | None]) -> str:
 
 def leaderboard_tsv(board: Leaderboard) -> str:
     """Return one line per number for programs, then the footnotes behind ``#``."""
-    head = ("result", "metric", "value", "low", "high", "chance", "permuted", "grey_picture")
-    lines = ["\t".join(head)]
+    head = "result metric value low high chance permuted grey_picture p_value within_category"
+    lines = ["\t".join(head.split())]
     for column in board.columns:
         for name, metric in zip(board.names, column.cells, strict=True):
             if metric is not None:
                 low, high = metric.interval or (None, None)
                 grey = metric.controls["grey_picture"]
+                within = None if metric.within_category is None else metric.within_category.value
                 values = (metric.value, low, high, metric.chance, metric.permuted.mean, grey)
+                values += (metric.permuted.p_value, within)
                 lines.append("\t".join([name, column.title, *map(number, values)]))
     return "\n".join([*lines, *(f"# {note}" for note in board.footnotes)]) + "\n"

@@ -16,6 +16,7 @@ __all__ = [
     "item_table",
     "load_evaluation",
     "metric_table",
+    "overlap_words",
     "write_evaluation",
 ]
 
@@ -55,7 +56,7 @@ def metric_table(evaluation: EvaluationFile) -> str:
     known = {"grey_picture", "mean_picture"}
     others = sorted({n for m in evaluation.metrics for n in m.controls} - known)
     lines = ["\t".join([*FIRST_COLUMNS, *MORE_COLUMNS, *others, "note"])]
-    facts = _overlap_words(evaluation)
+    facts = overlap_words(evaluation)
     for metric in evaluation.metrics:
         lines.append("\t".join(_metric_cells(metric, others, facts)))
     width = len(FIRST_COLUMNS) + len(MORE_COLUMNS) + len(others)
@@ -65,8 +66,8 @@ def metric_table(evaluation: EvaluationFile) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _overlap_words(evaluation: EvaluationFile) -> str:
-    """Return what every row has to say where test pictures were trained on."""
+def overlap_words(evaluation: EvaluationFile) -> str:
+    """Return what every table has to say where test pictures were trained on, or nothing."""
     words = []
     if evaluation.n_seen_in_training:
         words.append(

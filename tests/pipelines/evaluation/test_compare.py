@@ -11,6 +11,7 @@ from phosphene.pipelines.evaluation.compare import (
     comparison_lines,
     comparison_table,
 )
+from phosphene.schemas import WithinCategory
 
 PIXCORR, SSIM, MSE = "pixcorr/strict-v1", "ssim/uniform7-v1", "mse/unit-range-v1"
 NAMES = [f"scene-{number:02d}" for number in range(40)]
@@ -108,6 +109,34 @@ def test_what_is_left_out_says_why(make_result: Any) -> None:
     lines = comparison_table(found).splitlines()
     assert lines[0].split("\t")[:4] == ["metric", "first", "second", "difference"]
     assert len(lines) == 2
+
+
+def test_controls_and_overlap_stand_beside_the_scores(make_result: Any) -> None:
+    audit = {"line": "overlap: 3 of 40 test stimuli also stand in the training set"}
+    scores = {PIXCORR: noisy(0.5, 0)}
+    first = make_result("a", NAMES, scores, audit=audit | {"n_shared_stimuli": 3})
+    second = make_result("b", NAMES, {PIXCORR: noisy(0.4, 1)})
+    within = WithinCategory(value=0.48, interval=None, chance=0.5, n_items=40, collapsed=False)
+    (metric,) = second.metrics
+    known = metric.model_copy(update={"within_category": within})
+    second = second.model_copy(update={"metrics": [known]})
+    found = compare_evaluations(first, second)
+    lines = comparison_lines(found)
+    assert lines[3] == (
+        "  grey picture 0 and 0, wrong pairing 0.1 and 0.1, p 0.01 and 0.01, "
+        "within category – and 0.48"
+    )
+    assert f"a: {audit['line']}" in lines
+    assert any(line.startswith("b: overlap: not known") for line in lines)
+    head, row = (line.split("\t") for line in comparison_table(found).splitlines())
+    cells = dict(zip(head, row, strict=True))
+    assert (cells["grey_picture_first"], cells["permuted_p_second"]) == ("0", "0.01")
+    assert (cells["within_category_first"], cells["within_category_second"]) == ("n/a", "0.48")
+    assert cells["overlap_first"] == audit["line"]
+    both = compare_evaluations(first, make_result("b", NAMES, {PIXCORR: noisy(0.4, 1)}))
+    assert "within category" not in "\n".join(comparison_lines(both))
+    head, row = (line.split("\t") for line in comparison_table(both).splitlines())
+    assert dict(zip(head, row, strict=True))["within_category_first"] == "n/a"
 
 
 def test_identification_among_other_pictures_is_no_pair(make_result: Any) -> None:
