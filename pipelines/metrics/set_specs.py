@@ -23,7 +23,7 @@ for _name in ("inception", "dinov2", "efficientnet-lite0"):
             id=f"fid-{_name}/strict-v1",
             title=f"FID ({TITLES[_name]})",
             value_range=(0, None),
-            source="Heusel et al. 2017 through torchmetrics, on the features named here",
+            source="Heusel et al. 2017, in float64, on the features named here",
             note="not the FID of papers, whose Inception has weights of its own; too large for "
             "few pictures, so compare only sets of as many",
             **_fields,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from phosphene.errors import AssetError
@@ -20,6 +21,15 @@ from phosphene.storage import hash_file
 Array = np.ndarray[Any, Any]
 SPEC = MetricSpec(id="fid-pixels/probe", title="FID", kind="set", source="this test")
 SIDE = 3  # pixels as features: 27 numbers
+
+
+class Passed(torch.nn.Module):
+    """What torchmetrics takes for its network."""
+
+    num_features = 27
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows
 
 
 def names(n: int) -> list[str]:
@@ -42,7 +52,7 @@ def test_frechet_distance_is_its_formula(sets: tuple[Array, Array]) -> None:
         np.cov(a.T) + np.cov(b.T) - 2 * root
     )
     found = metric.compute()
-    assert found.value == pytest.approx(expected, rel=1e-3)
+    assert found.value == pytest.approx(expected, rel=1e-6)
     assert found.scores is None
     assert "biased upward" in found.note
     equal = FrechetDistance(SPEC, sizes=(SIDE,))
@@ -50,17 +60,29 @@ def test_frechet_distance_is_its_formula(sets: tuple[Array, Array]) -> None:
     assert equal.compute().value == pytest.approx(0, abs=1e-4)
 
 
+def test_frechet_distance_is_that_of_torchmetrics_and_of_its_formula_for_few_pictures(
+    sets: tuple[Array, Array],
+) -> None:
+    metric = FrechetDistance(SPEC, sizes=(SIDE,))
+    metric.update(*sets, names(60))
+    reference = FrechetInceptionDistance(feature=Passed(), normalize=False).set_dtype(torch.float64)
+    for real, x in enumerate(sets):
+        reference.update(torch.tensor(x.reshape(60, -1) / 255), real=bool(real))
+    assert metric.compute().value == pytest.approx(float(reference.compute()), rel=1e-5)
+    # Two pictures each: the covariances are u u' and v v', and the root's trace is |u . v|.
+    few = FrechetDistance(SPEC, sizes=(SIDE,))
+    few.update(sets[0][:2], sets[1][:2], names(2))
+    a, b = (x[:2].reshape(2, -1) / 255 for x in sets)
+    u, v = ((x[0] - x[1]) / np.sqrt(2) for x in (a, b))
+    expected = np.square(a.mean(0) - b.mean(0)).sum() + u @ u + v @ v - 2 * abs(u @ v)
+    assert few.compute().value == pytest.approx(expected, rel=1e-6)
+
+
 def test_kernel_distance_is_that_of_torchmetrics(sets: tuple[Array, Array]) -> None:
     """One subset of all pictures, whose order does not matter."""
     metric = KernelDistance(SPEC, sizes=(SIDE,))
     for rows in (slice(0, 7), slice(7, 60)):
         metric.update(sets[0][rows], sets[1][rows], names(60)[rows])
-
-    class Passed(torch.nn.Module):
-        num_features = 27
-
-        def forward(self, rows: torch.Tensor) -> torch.Tensor:
-            return rows
 
     reference = KernelInceptionDistance(feature=Passed(), subsets=1, subset_size=60)
     features = [torch.tensor(x.reshape(60, -1) / 255) for x in sets]
