@@ -14,7 +14,7 @@ import pytest
 
 from phosphene.errors import InputError
 from phosphene.pipelines.metrics import mean_squared_error
-from phosphene.pipelines.metrics.specs import create_metric
+from phosphene.pipelines.metrics.specs import METRICS, create_metric
 
 Array = np.ndarray[Any, Any]
 WORKER = Path(__file__).with_name("two_processes.py")
@@ -92,11 +92,35 @@ def test_several_processes_equal_one(world: int, tmp_path: Path) -> None:
     """Shares of unequal size over a real process group; one item is twice, one process has none."""
     single = json.loads(json.dumps(runpy.run_path(str(WORKER))["outcomes"](list(range(9)))))
     assert len(single) > 4
-    command = [sys.executable, str(WORKER), str(tmp_path / "meeting"), str(world)]
+    assert _in_processes(world, tmp_path) == [single] * world
+
+
+@pytest.mark.slow
+def test_several_processes_equal_one_through_a_network(tmp_path: Path) -> None:
+    """Identification by a network's features, and distances of whole sets."""
+    worker = runpy.run_path(str(WORKER))
+    names = worker["NETWORK"]
+    if reason := next((METRICS[name].spec.availability() for name in names), None):
+        pytest.skip(reason)
+    single = worker["outcomes"](list(range(9)), names)
+    for found in _in_processes(2, tmp_path, "network"):
+        for name, (value, scores, items) in single.items():
+            assert found[name][2] == items, name
+            assert found[name][0] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+            if scores is None:
+                assert found[name][1] is None, name
+            else:
+                assert found[name][1] == pytest.approx(scores, rel=1e-4, abs=1e-6), name
+        assert found["fid-efficientnet-lite0/strict-v1"][0] > 0
+
+
+def _in_processes(world: int, folder: Path, *more: str) -> list[Any]:
+    """Return what each process of a group printed."""
+    command = [sys.executable, str(WORKER), str(folder / "meeting"), str(world)]
     workers = [
-        subprocess.Popen([*command, str(rank)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, str(rank), *more], stdout=subprocess.PIPE, text=True)
         for rank in range(world)
     ]
     printed = [worker.communicate(timeout=400)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * world
-    assert [json.loads(text.splitlines()[-1]) for text in printed] == [single] * world
+    return [json.loads(text.splitlines()[-1]) for text in printed]

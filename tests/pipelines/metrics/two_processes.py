@@ -14,6 +14,12 @@ import torch.distributed
 
 from phosphene.pipelines.metrics.specs import create_metric
 
+NETWORK = (  # through a network, whose features are rounded in another way in another batch
+    "efficientnet-lite0/strict-v1",
+    "efficientnet-lite0-distance/strict-v1",
+    "fid-efficientnet-lite0/strict-v1",
+    "kid-efficientnet-lite0/strict-v1",
+)
 METRICS = (
     "mse/unit-range-v1",
     "ssim/uniform7-v1",
@@ -40,28 +46,30 @@ def pairs(kind: str) -> tuple[Any, Any]:
     return (0.05 * truth + 0.95 * noise).astype(np.uint8), truth
 
 
-def outcomes(rows: list[int]) -> dict[str, Any]:
+def outcomes(rows: list[int], names: tuple[str, ...] = METRICS) -> dict[str, Any]:
     """Score these items in batches; in a process group, all of them with those of the others."""
     found = {}
-    for name in METRICS:
+    for name in names:
         metric = create_metric(name)
         made, truth = pairs(metric.spec.kind)
         for start in range(0, len(rows), 4):
             part = rows[start : start + 4]
             metric.update(made[part], truth[part], [f"item-{row}" for row in part])
         outcome = metric.compute()
-        found[name] = [outcome.value, outcome.scores.tolist(), list(outcome.items)]
+        scores = None if outcome.scores is None else outcome.scores.tolist()
+        found[name] = [outcome.value, scores, list(outcome.items)]
     return found
 
 
-def main(meeting: str, world: int, rank: int) -> None:
+def main(meeting: str, world: int, rank: int, names: tuple[str, ...]) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{meeting}", world_size=world, rank=rank
     )
-    print(json.dumps(outcomes(SHARES[world][rank])), flush=True)
+    print(json.dumps(outcomes(SHARES[world][rank], names)), flush=True)
     torch.distributed.barrier()  # nobody leaves while another still talks
     torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    chosen = NETWORK if sys.argv[4:] == ["network"] else METRICS
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), chosen)
