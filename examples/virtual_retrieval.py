@@ -3,10 +3,10 @@
     python examples/virtual_retrieval.py --subject 01 --pool 100000 --cache scene-keys
 
 Scenes that no training used are rendered in blocks (about 100 per second and core), embedded by the
-model's own target and kept as search keys in ``--cache``: an interrupted run goes on there. The
-recording of 100 other test scenes is decoded, and each prediction searches the pool and the seen
-scenes: exactly, by a graph (HNSW), by codes (IVF-PQ), and with CSLS. Confidence is fitted on
-further scenes that are neither training nor test. Everything here is virtual: equations, no person.
+model's own target and kept in ``--cache``: an interrupted run goes on there. The recording of 100
+other test scenes is decoded, and each prediction searches the pool and the seen scenes: exactly, by
+a graph (HNSW), by codes (IVF-PQ), and with CSLS. Confidence is fitted on further scenes that are
+neither training nor test. Everything here is virtual: equations, no person.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pandas as pd
 
 from phosphene.data.scenes import render, sample_scenes
 from phosphene.data.virtual import VirtualSubject, choose_stimuli
+from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.pipelines.metrics import bootstrap_interval
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.pipelines.retrieval.assembling import write_index
@@ -28,7 +29,7 @@ from phosphene.pipelines.retrieval.choice import choose
 from phosphene.pipelines.retrieval.confidence import fit_confidence
 from phosphene.pipelines.retrieval.exact_vectors import as_stored
 from phosphene.pipelines.retrieval.index import Index
-from phosphene.pipelines.retrieval.key_encoder import KeyEncoder
+from phosphene.pipelines.retrieval.key_encoder import KeyEncoder, keys_of
 from phosphene.progress import progress
 from phosphene.storage import load_array, new_folder, save_array
 
@@ -36,20 +37,21 @@ Array = np.ndarray[Any, Any]
 BLOCK, SIZE, POOL_SEED = 1000, 64, 900_000  # no training or test uses seeds from here on
 
 
-def scene_keys(encoder: KeyEncoder, count: int, cache: Path) -> list[Array]:
-    """Return search keys of test scenes, block by block, computed once."""
-    blocks = []
+def scene_embeddings(target: StimulusEncoder, count: int, cache: Path) -> Iterator[Array]:
+    """Yield target embeddings (n, ...) of test scenes, block by block, computed once.
+
+    They are kept before any projection: another decoder of the same target finds them again.
+    """
     starts = range(0, count, BLOCK)
     for number, start in enumerate(progress(starts, label="scenes", total=len(starts))):
         size = min(BLOCK, count - start)
-        path = cache / encoder.space.hash / f"keys-{number:05d}-{size}.npy"
+        path = cache / target.spec.hash / f"scenes-{number:05d}-{size}.npy"
         if not path.is_file():
             scenes = sample_scenes(0, size, seed=POOL_SEED + number, split="test")
-            keys = encoder.pictures(render(scenes, SIZE, threads=2).images)
+            found = target.encode(render(scenes, SIZE, threads=2).images)
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_array(path, as_stored(keys, "cosine", source="scenes"))
-        blocks.append(load_array(path))
-    return blocks
+            save_array(path, found.cpu().numpy().astype(np.float16))
+        yield load_array(path)
 
 
 def decoded(
@@ -141,10 +143,13 @@ def main() -> None:
     model = Reconstructor.from_pretrained(options.model)
     encoder = KeyEncoder(options.model, model.parts.target, model.parts.retrieval)
     cache = Path(options.cache)
-    blocks = scene_keys(encoder, options.pool, cache)
+    blocks = [
+        as_stored(keys_of(block, encoder.projector), "cosine", source="scenes")
+        for block in scene_embeddings(model.parts.target, options.pool, cache)
+    ]
     who = (model, options.subject)
     queries, truth, names = decoded(*who, options.scenes, options.seed, options.preset)
-    calibration = decoded(*who, options.calibration, options.seed + 1000, options.preset)
+    calibration = decoded(*who, max(options.calibration, 1), options.seed + 1000, options.preset)
     blocks.append(as_stored(truth, "cosine", source="seen scenes"))
     rows = options.pool + np.arange(len(truth))
     n = options.pool + len(truth)
@@ -152,7 +157,7 @@ def main() -> None:
     print("| search | top-1 | top-10 | median rank |\n|---|---|---|---|")
     exact = exact_ranks(queries, rows, blocks)
     print(line("exact, every key", exact))
-    stem = f"{options.model}-{options.subject}-{options.seed}-{n}".replace("/", "_")
+    stem = f"{encoder.space.hash}-{options.subject}-{options.seed}-{n}"
     for kind in ("flat", "hnsw", "ivfpq"):
         index = index_of(cache / f"{stem}-{kind}", kind, encoder, blocks)
         ranks = found_ranks(index.search(queries, 50).rows, rows)

@@ -14,13 +14,14 @@ import numpy as np
 
 from phosphene.data.readers.damage import reading
 from phosphene.names import require
-from phosphene.pipelines.retrieval.choice import POINTS_PER_LIST, Choice
+from phosphene.pipelines.retrieval.choice import GRAPH_OF_LISTS, POINTS_PER_LIST, Choice
 from phosphene.storage import atomic_path
 
 __all__ = ["FaissIndex", "training_rows"]
 
 Array = np.ndarray[Any, Any]
 Metric = Literal["cosine", "dot", "euclidean"]
+LISTS_EFFORT = 64  # candidates kept while a graph looks for the list a vector belongs to
 
 
 class FaissIndex:
@@ -53,6 +54,10 @@ class FaissIndex:
         native = faiss.index_factory(dimension, _factory(choice, dimension, metric), measure)
         if choice.kind == "hnsw":
             native.hnsw.efConstruction = int(choice.parameters["construction"])
+        elif choice.kind == "ivfpq":
+            lists = faiss.downcast_index(faiss.extract_index_ivf(native).quantizer)
+            if isinstance(lists, faiss.IndexHNSW):
+                lists.hnsw.efSearch = LISTS_EFFORT
         made = cls(native, choice, metric)
         if not native.is_trained or choice.kind == "ivfpq":
             native.train(np.ascontiguousarray(sample, dtype=np.float32))
@@ -111,6 +116,10 @@ class FaissIndex:
             options = faiss.SearchParametersPreTransform(
                 index_params=faiss.SearchParametersIVF(nprobe=probes)
             )
+            # One at a time: for many together faiss goes from list to list, which is slower where
+            # many lists are visited, and rounds tables otherwise.
+            found = [self.native.search(one[None], k, params=options)[1] for one in vectors]
+            return np.concatenate(found).astype(np.int64)
         _, rows = self.native.search(vectors, k, params=options)
         return np.asarray(rows, dtype=np.int64)
 
@@ -136,8 +145,10 @@ def _factory(choice: Choice, dimension: int, metric: Metric) -> str:
         return "Flat"
     if choice.kind == "hnsw":
         return f"HNSW{parameters['links']}_SQfp16"
-    # A rotation spreads the variance of principal components evenly over the bytes of a code.
+    # A rotation spreads the variance of principal components evenly over the parts of a code.
+    parts, lists = int(parameters["parts"]), int(parameters["lists"])
     rotation = f"PCAR{parameters['reduced']}"
     if metric == "dot":
-        rotation = f"RR{dimension // int(parameters['code_bytes']) * int(parameters['code_bytes'])}"
-    return f"{rotation},IVF{parameters['lists']},PQ{parameters['code_bytes']}"
+        rotation = f"RR{dimension // parts * parts}"
+    graph = "_HNSW32" if lists >= GRAPH_OF_LISTS else ""
+    return f"{rotation},IVF{lists}{graph},PQ{parts}x4fs"

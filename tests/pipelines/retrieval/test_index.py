@@ -13,6 +13,7 @@ import torch
 
 import phosphene
 from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.retrieval import faiss_index
 from phosphene.pipelines.retrieval.index import Index
 from phosphene.schemas import TargetSpec
 
@@ -124,6 +125,28 @@ def test_approximate_search_finds_nearly_all(
     assert index.verify()["found"].iloc[-1] > "0.98"
     again = Index.open(tmp_path / "i").search(queries, 10)
     np.testing.assert_array_equal(again.rows, found.rows)
+    alone = np.concatenate([index.search(query[None], 10).rows for query in queries])
+    np.testing.assert_array_equal(alone, found.rows)
+
+
+def test_a_graph_of_lists_finds_what_a_product_finds(
+    tmp_path: Path,
+    spread_vectors: Array,
+    index_of: MakeIndex,
+    write_ready: WriteReady,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import faiss
+
+    ready = write_ready(tmp_path / "e", spread_vectors, per_file=1200)
+    plain = index_of(tmp_path / "i", ready, target="given:x", kind="ivfpq")
+    monkeypatch.setattr(faiss_index, "GRAPH_OF_LISTS", 4)
+    graph = index_of(tmp_path / "j", ready, target="given:x", kind="ivfpq")
+    lists = faiss.extract_index_ivf(graph.structure.native).quantizer
+    assert isinstance(faiss.downcast_index(lists), faiss.IndexHNSW)
+    queries = spread_vectors[::40] + 0.2
+    found = recall(graph.search(queries, 10).rows, plain.search(queries, 10).rows)
+    assert found > 0.97
 
 
 def test_more_effort_finds_more(
