@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from phosphene.checkpoints.registry import GeneratorPart, KnownGenerator
 from phosphene.errors import AssetError, PhospheneError, UsageError
+from phosphene.hub import is_offline
 from phosphene.names import require
 
 __all__ = ["fetch_generator", "generator_parts"]
@@ -86,7 +86,7 @@ def fetch_generator(
             expected="a folder for the result",
             remedy=f"phosphene models fetch {name} --output FOLDER",
         )
-    if offline or os.environ.get("HF_HUB_OFFLINE") == "1":
+    if offline or is_offline():
         return generator_parts(name, entry, source)
     hub = require("huggingface_hub", "diffusers")
     for role, part in entry.parts.items():

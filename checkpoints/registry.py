@@ -116,13 +116,13 @@ class ExpectedEmbedding(BaseModel):
 
 
 class KnownGenerator(BaseModel):
-    """One entry of ``generators.yaml``."""
+    """One entry of ``generators.yaml``; without an embedding it takes that of another generator."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     generator: str
     description: str
     parts: dict[str, GeneratorPart]
-    embedding: ExpectedEmbedding
+    embedding: ExpectedEmbedding | None = None
     options: dict[str, Any]
     memory_gb: float
     quirks: list[str]

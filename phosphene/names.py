@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from phosphene.errors import AssetError, PhospheneError, UsageError, check_option
+from phosphene.errors import AssetError, UsageError, check_option
 
 __all__ = ["Registry", "check_subject", "require", "resolve_folder"]
 
@@ -50,7 +50,9 @@ def resolve_folder(name: str) -> Path:
     """
     prefix, separator, rest = name.partition(":")
     if separator and prefix == "hf-hub":
-        return _from_hub(rest)
+        from phosphene.hub import hub_folder
+
+        return hub_folder(rest)
     folder = Path(rest if separator and prefix == "local-dir" else name)
     if not folder.is_dir():
         raise AssetError(
@@ -59,20 +61,6 @@ def resolve_folder(name: str) -> Path:
             remedy="check the path, or train one with `phosphene train`",
         )
     return folder
-
-
-def _from_hub(repo_id: str) -> Path:
-    hub = require("huggingface_hub", "diffusers")
-    try:
-        return Path(hub.snapshot_download(repo_id))
-    except PhospheneError:
-        raise
-    except Exception as error:  # the hub client raises a family of network and HTTP errors
-        raise AssetError(
-            f"the hub model {repo_id} could not be fetched ({type(error).__name__})",
-            expected="a reachable hub or a copy in the local cache",
-            remedy="download it where there is a network, then name it with local-dir:PATH",
-        ) from error
 
 
 def require(module: str, extra: str) -> Any:

@@ -177,12 +177,15 @@ class BrainEmbedding:
         Latent or blurred picture that fixes the layout.
     features : Tensor of shape (n, d), optional
         Features of a second network, by which rendered pictures are compared.
+    control : Tensor of shape (n, 1, h, w), optional
+        Depth or edges in 0..1 that a ControlNet keeps to.
     """
 
     pooled: torch.Tensor | None = None
     tokens: torch.Tensor | None = None
     lowlevel: torch.Tensor | None = None
     features: torch.Tensor | None = None
+    control: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if len({len(part) for part in self.parts.values()}) != 1:

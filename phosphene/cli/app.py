@@ -21,13 +21,13 @@ from phosphene.cli import (
     simulate,
     train,
 )
-from phosphene.cli.guard import take_debug_flag
+from phosphene.cli.guard import take_common_flags
 
 __all__ = ["app", "main", "reconstruct_app", "reconstruct_main"]
 
 EPILOG = (
     "Exit codes: 0 done, 2 wrong use, 3 bad input, 4 missing asset, 1 anything else. "
-    "Add --debug to any command for a traceback."
+    "Add --debug to any command for a traceback, --offline to keep away from the hub."
 )
 SETTINGS = {
     "add_completion": False,
@@ -76,9 +76,9 @@ reconstruct_app.command(epilog=EPILOG)(reconstruct.reconstruct)
 
 def main() -> None:
     """Run ``phosphene``."""
-    app(args=take_debug_flag(sys.argv[1:]), prog_name="phosphene")
+    app(args=take_common_flags(sys.argv[1:]), prog_name="phosphene")
 
 
 def reconstruct_main() -> None:
     """Run ``reconstruct``."""
-    reconstruct_app(args=take_debug_flag(sys.argv[1:]), prog_name="reconstruct")
+    reconstruct_app(args=take_common_flags(sys.argv[1:]), prog_name="reconstruct")

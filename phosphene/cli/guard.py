@@ -12,21 +12,24 @@ from typing import ParamSpec, TypeVar
 import typer
 
 from phosphene.errors import PhospheneError
+from phosphene.hub import go_offline
 
-__all__ = ["guarded", "take_debug_flag"]
+__all__ = ["guarded", "take_common_flags"]
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 _debug = False
 
 
-def take_debug_flag(arguments: list[str]) -> list[str]:
-    """Return the arguments without ``--debug``, which may stand anywhere."""
+def take_common_flags(arguments: list[str]) -> list[str]:
+    """Return the arguments without ``--debug`` and ``--offline``, which may stand anywhere."""
     global _debug
     _debug = "--debug" in arguments
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("phosphene").setLevel(logging.DEBUG if _debug else logging.WARNING)
-    return [argument for argument in arguments if argument != "--debug"]
+    if "--offline" in arguments:
+        go_offline()
+    return [argument for argument in arguments if argument not in ("--debug", "--offline")]
 
 
 def guarded(command: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

@@ -46,6 +46,7 @@ def show(name: str) -> None:
     single = any(part["single_file"] for part in parts.values())
     content["size"] = f"{entry.megabytes:.0f} MB" + ("" if single else " in half precision")
     content["memory"] = f"{content.pop('memory_gb')} GB at float16, activations aside"
+    content["embedding"] = content["embedding"] or "that of the generator which it goes over"
     for role, part in parts.items():
         content[role] = (
             f"{part['repo']}: {part['single_file'] or ', '.join(part['files'])} "

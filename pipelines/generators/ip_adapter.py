@@ -20,7 +20,7 @@ from phosphene.pipelines.generators.expected import Wanted
 from phosphene.pipelines.generators.options import PretrainedOptions
 from phosphene.pipelines.generators.pipeline_folder import load_pipeline
 from phosphene.pipelines.generators.pretrained import PretrainedGenerator
-from phosphene.pipelines.generators.prompts import encode_prompts
+from phosphene.pipelines.generators.prompts import encode_prompts, prompt_rows, size_rows
 from phosphene.storage import load_tensors, read_json
 
 __all__ = ["IPAdapter"]
@@ -58,8 +58,8 @@ class IPAdapter(PretrainedGenerator):
         return load_pipeline(large if listed == large else cls.pipeline_class, folder)
 
     @classmethod
-    def add_parts(cls, pipeline: Any, folders: dict[str, Path], entry: KnownGenerator) -> None:
-        """Put the adapter's weights into the UNet."""
+    def add_parts(cls, pipeline: Any, folders: dict[str, Path], entry: KnownGenerator) -> Any:
+        """Return the pipeline with the adapter's weights in its UNet."""
         (name,) = entry.parts["adapter"].files
         path = folders["adapter"] / name
         weights: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
@@ -82,10 +82,13 @@ class IPAdapter(PretrainedGenerator):
                 expected="an adapter that was trained for this pipeline",
                 remedy="name a generator whose parts belong together",
             ) from error
+        return pipeline
 
     @classmethod
     def encode_prompts(cls, pipeline: Any, options: PretrainedOptions) -> dict[str, Tensor]:
-        return encode_prompts(pipeline, options.prompt, options.negative_prompt)
+        return encode_prompts(
+            pipeline, options.prompt, options.negative_prompt, keep_encoders=options.captions
+        )
 
     @property
     def wanted(self) -> Wanted:
@@ -108,16 +111,9 @@ class IPAdapter(PretrainedGenerator):
         rows = torch.cat([free, embedding]) if self.guided else embedding
         more: dict[str, Any] = {"image_embeds": [rows[:, None]]}  # one picture per row
         if self.large:
-            sizes = torch.tensor([self.size, self.size, 0, 0, self.size, self.size])
-            more["text_embeds"] = self._prompts("pooled_negative", "pooled_prompt", n)
-            more["time_ids"] = sizes.to(embedding).expand(len(rows), -1)
-        return {
-            "encoder_hidden_states": self._prompts("negative", "prompt", n),
-            "added_cond_kwargs": more,
-        }
-
-    def _prompts(self, free: str, told: str, n: int) -> Tensor:
-        """Return encoded prompts of n rows, those without condition before them."""
-        names = [free, told] if self.guided else [told]
-        parts = [self.prompt[name] for name in names]
-        return torch.cat([part.expand(n, *part.shape[1:]) for part in parts])
+            more["text_embeds"] = prompt_rows(
+                self.given, "pooled_negative", "pooled_prompt", n, guided=self.guided
+            )
+            more["time_ids"] = size_rows(self.size, rows)
+        text = prompt_rows(self.given, "negative", "prompt", n, guided=self.guided)
+        return {"encoder_hidden_states": text, "added_cond_kwargs": more}

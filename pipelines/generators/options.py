@@ -42,6 +42,8 @@ class PretrainedOptions(Config):
         Mean length of the picture encoder's embeddings, for targets of unit length.
     prompt, negative_prompt : str
         Encoded once.
+    captions : bool
+        Keep the text encoders, so that each picture can have a caption in place of the prompt.
     """
 
     steps: PositiveInt = 20
@@ -56,6 +58,7 @@ class PretrainedOptions(Config):
     embedding_length: float | None = None
     prompt: str = ""
     negative_prompt: str = ""
+    captions: bool = False
 
 
 def published_entry(name: str, kind: str) -> tuple[str, KnownGenerator]:

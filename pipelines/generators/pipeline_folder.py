@@ -9,13 +9,19 @@ from typing import Any
 from phosphene.errors import AssetError, InputError
 from phosphene.storage import read_json
 
-__all__ = ["load_pipeline", "weights_fingerprint", "weights_variant"]
+__all__ = ["load_part", "load_pipeline", "weights_fingerprint", "weights_variant"]
 
 # Encoders and checkers of pictures; embeddings come from a brain.
-UNUSED = ("image_encoder", "feature_extractor", "safety_checker", "vision_language_encoder")
+UNUSED = (
+    "image_encoder",
+    "feature_extractor",
+    "image_feature_extractor",
+    "safety_checker",
+    "vision_language_encoder",
+)
 
 
-def load_pipeline(kind: str, folder: Path) -> Any:
+def load_pipeline(kind: str, folder: Path, *, network: str = "unet") -> Any:
     """Return the pipeline of a folder in float32, whatever precision its files have.
 
     Parameters
@@ -24,6 +30,8 @@ def load_pipeline(kind: str, folder: Path) -> Any:
         Class in diffusers.
     folder : Path
         As ``save_pretrained`` of diffusers writes it; parts that are not needed may be missing.
+    network : str
+        Name of the part that denoises.
 
     Raises
     ------
@@ -35,8 +43,11 @@ def load_pipeline(kind: str, folder: Path) -> Any:
     import diffusers
     import torch
 
+    wanted = getattr(diffusers, kind)
     listed = read_json(folder / "model_index.json")
-    parts = [name for name, value in listed.items() if isinstance(value, list)]
+    # The folder may be that of a larger pipeline with the same parts.
+    known = {name for names in wanted._get_signature_keys(wanted) for name in names}
+    parts = [name for name, value in listed.items() if isinstance(value, list) and name in known]
     left_out = {name: None for name in UNUSED if name in parts}
     for name in ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"):
         if name in parts and not (folder / name).is_dir():
@@ -52,7 +63,6 @@ def load_pipeline(kind: str, folder: Path) -> Any:
             expected="every part of the pipeline",
             remedy="fetch it again with `phosphene models fetch`",
         )
-    wanted = getattr(diffusers, kind)
     if unknown := sorted(set(_needed(wanted)) - set(parts) - set(UNUSED)):
         raise InputError(
             f"{folder} holds a {listed.get('_class_name')} without {', '.join(unknown)}",
@@ -67,7 +77,7 @@ def load_pipeline(kind: str, folder: Path) -> Any:
             folder,
             local_files_only=True,
             use_safetensors=True,
-            variant=weights_variant(folder),
+            variant=weights_variant(folder / network),
             dtype=torch.float32,
             **left_out,
             **more,
@@ -85,9 +95,36 @@ def load_pipeline(kind: str, folder: Path) -> Any:
     return pipeline
 
 
+def load_part(kind: Any, folder: Path) -> Any:
+    """Return one network of diffusers from its folder in float32.
+
+    Raises
+    ------
+    InputError
+        If its files are damaged or of another network.
+    """
+    import torch
+
+    try:
+        network = kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            variant=weights_variant(folder),
+            dtype=torch.float32,
+        )
+    except Exception as error:  # damaged files and shapes that differ raise many kinds
+        raise InputError(
+            f"the {kind.__name__} in {folder} could not be loaded ({error})",
+            expected="config.json and weights in safetensors",
+            remedy="fetch them again with `phosphene models fetch`",
+        ) from error
+    return network
+
+
 def weights_variant(folder: Path) -> str | None:
-    """Return ``fp16`` where the UNet's weights are only there in half precision."""
-    files = [file.name for file in (folder / "unet").glob("*.safetensors")]
+    """Return ``fp16`` where the weights in a folder are only there in half precision."""
+    files = [file.name for file in folder.glob("*.safetensors")]
     return "fp16" if files and all(".fp16" in name for name in files) else None
 
 

@@ -14,6 +14,7 @@ from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError
 from phosphene.pipelines.generators.options import PretrainedOptions, published_entry
 from phosphene.pipelines.generators.pipeline_folder import load_pipeline, weights_fingerprint
+from phosphene.pipelines.generators.prompts import drop_encoders
 from phosphene.pipelines.generators.rendering import RenderingGenerator
 from phosphene.schemas import ComponentFile
 from phosphene.storage import load_tensors, save_tensors
@@ -59,9 +60,11 @@ class PretrainedGenerator(RenderingGenerator):
         folders = generator_parts(entry_name, entry, source)
         settings = cls.read_options({**entry.options, **(options or {})})
         pipeline = cls.read_pipeline(folders["pipeline"])
-        cls.add_parts(pipeline, folders, entry)
+        pipeline = cls.add_parts(pipeline, folders, entry)
         if prompt is None:
             prompt = cls.encode_prompts(pipeline, settings)
+        elif not settings.captions:
+            drop_encoders(pipeline)
         return cls(pipeline, target, settings, entry_name=entry_name, source=source, prompt=prompt)
 
     @classmethod
@@ -70,8 +73,9 @@ class PretrainedGenerator(RenderingGenerator):
         return load_pipeline(cls.pipeline_class, folder)
 
     @classmethod
-    def add_parts(cls, pipeline: Any, folders: dict[str, Path], entry: KnownGenerator) -> None:
-        """Load what lies outside of the pipeline's own repository."""
+    def add_parts(cls, pipeline: Any, folders: dict[str, Path], entry: KnownGenerator) -> Any:
+        """Return the pipeline with what lies outside of its own repository."""
+        return pipeline
 
     @classmethod
     def read_options(cls, values: dict[str, Any]) -> PretrainedOptions:
@@ -131,7 +135,7 @@ class PretrainedGenerator(RenderingGenerator):
 
     def with_options(self, options: dict[str, Any]) -> Self:
         changed = {**self.options.model_dump(), **options}
-        same = not {"prompt", "negative_prompt"} & set(options)
+        same = not {"prompt", "negative_prompt", "captions"} & set(options)
         return self.open(
             self.entry_name,
             self.target,

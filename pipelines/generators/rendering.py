@@ -37,6 +37,7 @@ from phosphene.pipelines.generators.expected import (
 )
 from phosphene.pipelines.generators.options import PretrainedOptions
 from phosphene.pipelines.generators.overflow import refuse_overflow
+from phosphene.pipelines.generators.prompts import encode_captions
 from phosphene.pipelines.generators.starts import check_steps, start_latents
 from phosphene.pipelines.generators.step_progress import StepEnd, watch_steps
 from phosphene.types import BrainEmbedding
@@ -82,11 +83,14 @@ class RenderingGenerator(Generator):
         self.unet: Any = self.find_unet().eval().requires_grad_(False)
         self.scheduler = choose_scheduler(pipeline.scheduler, options.scheduler)
         self.prompt = prompt or {}
+        # What the block that is being rendered is given beside embeddings: encoded prompts, ...
+        self.given: dict[str, Tensor] = dict(self.prompt)
         self._bar: dict[str, Any] = {}
         self._block: int | None = None
         found = find_generator(entry_name)
         published = None if found is None else found[1].embedding
-        check_target(entry_name, self.wanted, published, target)
+        if (wanted := self.wanted) is not None:
+            check_target(entry_name, wanted, published, target)
         self.latents = self.make_latents()
         self.device = torch.device("cpu")
         if options.tiling:
@@ -97,8 +101,8 @@ class RenderingGenerator(Generator):
 
     @property
     @abstractmethod
-    def wanted(self) -> Wanted:
-        """What the loaded networks take."""
+    def wanted(self) -> Wanted | None:
+        """What the loaded networks take; none, where they take no embedding."""
 
     @abstractmethod
     def inputs(
@@ -140,6 +144,19 @@ class RenderingGenerator(Generator):
     def free_embedding(self, embedding: Tensor) -> Tensor:
         """Return what stands in place of a condition, (n, ...)."""
         return zero_embedding(self.target, embedding)
+
+    def given_items(
+        self, condition: BrainEmbedding, captions: Sequence[str] | None
+    ) -> dict[str, Tensor]:
+        """Return what each item is given beside its embedding, by name, n rows each."""
+        if captions is None:
+            return {}
+        self.check_captions(captions, len(condition))
+        return encode_captions(self.pipeline, captions, self.device)
+
+    def blank_items(self) -> dict[str, Tensor]:
+        """Return the same for one item that is rendered on trial."""
+        return {}
 
     # What all share ---------------------------------------------------------------------------
 
@@ -189,6 +206,7 @@ class RenderingGenerator(Generator):
         else:
             self.pipeline.to(self.device)
         self.prompt = {key: value.to(self.device) for key, value in self.prompt.items()}
+        self.given = dict(self.prompt)
         self._block = None
         return self
 
@@ -203,7 +221,19 @@ class RenderingGenerator(Generator):
         num_inference_steps: int | None = None,
         output_type: Literal["np", "pt"] = "np",
         callback_on_step_end: StepEnd | None = None,
+        captions: Sequence[str] | None = None,
     ) -> Pictures | Tensor:
+        """Render one picture per item; more than :meth:`Generator.generate` has are two arguments.
+
+        Parameters
+        ----------
+        condition, init, strength, generators, num_inference_steps, output_type
+            As for every generator.
+        callback_on_step_end : callable, optional
+            Called with number, time and latents after every step of a block.
+        captions : sequence of str, optional
+            One per item, in place of the prompt; the option ``captions`` has to be set.
+        """
         self.check(condition, generators)
         steps = self.options.steps if num_inference_steps is None else num_inference_steps
         check_steps(steps, strength, starts=init is not None)
@@ -214,24 +244,69 @@ class RenderingGenerator(Generator):
         start = None
         if init is not None and strength < 1:
             start = start_latents(init.to(self.device), self.latent_shape, self.size, self.encode)
+        pictures = self.paint(
+            embedding,
+            start,
+            generators,
+            steps=steps,
+            strength=strength,
+            given=self.given_items(condition, captions),
+            callback=callback_on_step_end,
+        )
+        return to_uint8(pictures) if output_type == "np" else pictures
+
+    def paint(
+        self,
+        embedding: Tensor,
+        start: Tensor | None,
+        generators: Sequence[torch.Generator],
+        *,
+        steps: int,
+        strength: float,
+        given: dict[str, Tensor],
+        callback: StepEnd | None = None,
+    ) -> Tensor:
+        """Return pictures (n, 3, H, W) in 0..1, block by block.
+
+        Parameters
+        ----------
+        embedding : Tensor of shape (n, ...)
+            At the network's own length.
+        start : Tensor of shape (n, c, h, w), optional
+            Latents.
+        generators, steps, strength, callback
+            As for :meth:`generate`.
+        given : dict of str to Tensor
+            From :meth:`given_items`.
+        """
         parts = []
         size = self.block
         # Blocks of one size: how a matrix product rounds depends on its number of rows.
-        for first in range(0, len(condition), size):
-            rows = torch.arange(first, first + size).clamp(max=len(condition) - 1)
+        for first in range(0, len(embedding), size):
+            rows = torch.arange(first, first + size).clamp(max=len(embedding) - 1)
             block = padded(generators[first : first + size], size)
             here = None if start is None else start[rows].to(self.device)
+            self.given = self.prompt | {
+                name: value[rows.to(value.device)].to(self.device) for name, value in given.items()
+            }
             found = self._render(
-                embedding[rows].to(self.device),
-                here,
-                block,
-                steps,
-                strength,
-                callback_on_step_end,
+                embedding[rows].to(self.device), here, block, steps, strength, callback
             )
-            parts.append(found[: len(condition) - first].cpu())
-        pictures = torch.cat(parts)
-        return to_uint8(pictures) if output_type == "np" else pictures
+            parts.append(found[: len(embedding) - first].cpu())
+        return torch.cat(parts)
+
+    def check_captions(self, captions: Sequence[str], n: int) -> None:
+        """Refuse captions where they cannot be used, or another number of them than of items."""
+        if not self.prompt or not self.options.captions:
+            raise UsageError(
+                f"captions for the generator {self.entry_name}",
+                expected="one that takes a prompt, opened with the option captions",
+                remedy="--set generator_options.captions=true"
+                if self.prompt
+                else "leave the captions away, or name ip-adapter, stable-unclip or refine",
+            )
+        if len(captions) != n:
+            raise UsageError(f"{len(captions)} captions for {n} items", "one per item")
 
     @property
     def block(self) -> int:
@@ -305,4 +380,5 @@ class RenderingGenerator(Generator):
     def _try_picture(self) -> None:
         """Render one picture in one step, for what it takes of the memory."""
         like = torch.zeros(1, *self.target.spec.shape, device=self.device)
+        self.given = self.prompt | self.blank_items()
         self._render(like, None, [torch.Generator().manual_seed(0)], 1, 1.0, None)

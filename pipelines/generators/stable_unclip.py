@@ -17,7 +17,7 @@ from phosphene.pipelines.generators.denoising import draw
 from phosphene.pipelines.generators.expected import Wanted
 from phosphene.pipelines.generators.options import PretrainedOptions
 from phosphene.pipelines.generators.pretrained import PretrainedGenerator
-from phosphene.pipelines.generators.prompts import encode_prompts
+from phosphene.pipelines.generators.prompts import encode_prompts, prompt_rows
 
 __all__ = ["StableUnclip"]
 
@@ -48,7 +48,9 @@ class StableUnclip(PretrainedGenerator):
 
     @classmethod
     def encode_prompts(cls, pipeline: Any, options: PretrainedOptions) -> dict[str, Tensor]:
-        return encode_prompts(pipeline, options.prompt, options.negative_prompt)
+        return encode_prompts(
+            pipeline, options.prompt, options.negative_prompt, keep_encoders=options.captions
+        )
 
     def length(self) -> float | None:
         """Return the mean length that the pipeline's own statistics of embeddings imply."""
@@ -61,12 +63,12 @@ class StableUnclip(PretrainedGenerator):
         self, embedding: Tensor, free: Tensor, generators: Sequence[torch.Generator]
     ) -> dict[str, Any]:
         noised = self._noised(embedding, generators)
-        text = self.prompt["prompt"].expand(len(embedding), -1, -1)
-        if not self.guided:
+        n, guided = len(embedding), self.guided
+        text = prompt_rows(self.given, "negative", "prompt", n, guided=guided)
+        if not guided:
             return {"encoder_hidden_states": text, "class_labels": noised}
-        negative = self.prompt["negative"].expand(len(embedding), -1, -1)
         return {
-            "encoder_hidden_states": torch.cat([negative, text]),
+            "encoder_hidden_states": text,
             # In training, zeros stood in for a dropped embedding and its level.
             "class_labels": torch.cat([torch.zeros_like(noised), noised]),
         }

@@ -29,7 +29,9 @@ def test_facts_are_complete_and_shown(name: str, cli: Cli) -> None:
     for part in entry.parts.values():
         assert part.repo in shown
         assert f"licence: {part.licence}" in shown
-    for fact in (entry.embedding.model, entry.embedding.weights, "steps", "guidance_scale"):
+    given = entry.embedding
+    embedding = ("that of the generator",) if given is None else (given.model, given.weights)
+    for fact in (*embedding, "steps", "guidance_scale"):
         assert fact in shown
     assert f"no: phosphene models fetch {name}" in shown  # the suite has no network and no cache
     options: Any = GENERATORS.get(entry.generator)

@@ -19,6 +19,7 @@ from phosphene.encoders.stimulus.pixels import PixelTarget
 from phosphene.pipelines.generators import GENERATORS
 from phosphene.pipelines.generators.base import Generator
 from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
+from phosphene.types import BrainEmbedding
 
 spec = importlib.util.spec_from_file_location(
     "tiny_pipelines", Path(__file__).with_name("tiny_pipelines.py")
@@ -53,6 +54,12 @@ PRETRAINED = {
             plus=True,
         ),
     ),
+    "sd-controlnet-depth": (
+        "sd-controlnet-depth", "pooled",
+        partial(tiny.controlnet, file="models/ip-adapter_sd15.safetensors"),
+    ),
+    "versatile": ("versatile", "projected", tiny.versatile),
+    "refine": ("refine", "pooled", tiny.refine),
 }  # fmt: skip
 CASES = ["latent-diffusion", "target-decoder", *PRETRAINED]
 
@@ -65,11 +72,25 @@ class Case:
     target: StimulusEncoder
     embeddings: torch.Tensor
     starts: bool = True
+    maps: bool = False
 
     @property
     def part(self) -> str:
         """Which part of an embedding it takes."""
         return "tokens" if self.target.spec.output == "tokens" else "pooled"
+
+    def condition(
+        self, embeddings: torch.Tensor | None = None, rows: list[int] | None = None
+    ) -> BrainEmbedding:
+        """Return embeddings of some items, with maps where the generator keeps to any."""
+        values = self.embeddings if embeddings is None else embeddings
+        parts = {self.part: values}
+        if self.maps:
+            parts["control"] = torch.rand(N, 1, 8, 8, generator=torch.Generator().manual_seed(2))[
+                : len(values)
+            ]
+        found = BrainEmbedding(**parts)
+        return found if rows is None else found[torch.tensor(rows)]
 
     def streams(self, n: int = N) -> list[torch.Generator]:
         return [torch.Generator().manual_seed(10 + row) for row in range(n)]
@@ -80,7 +101,7 @@ class Case:
 
     def latents(self) -> torch.Tensor:
         """Return random latents of N pictures."""
-        one = self.generator
+        one = getattr(self.generator, "inner", self.generator)
         if isinstance(one, LatentDiffusion):
             shape: tuple[int, ...] = one.latents.shape
         else:
@@ -113,6 +134,10 @@ def opened(
         target = tiny.clip_vision(output)
         target.standardise(tiny_pictures)
         settings = {"steps": 3, "size": 16, **options}
+        if kind == "refine":
+            inner = {"of": f"kandinsky22:{tiny_sources('kandinsky22')}",
+                     "of_options": {"steps": 3, "size": 16}}  # fmt: skip
+            settings = {"change": 0.7, **inner, **settings}
         generator: Any = GENERATORS.get(kind)
         return generator.open(name, target, source=tiny_sources(name), options=settings), target
 
@@ -135,7 +160,8 @@ def case(
         decoder = GENERATORS.get(name)(pixels)  # type: ignore[call-arg]
         return Case(decoder, pixels, pixels.encode(tiny_pictures[:N]), starts=False)
     generator, target = opened(name)
-    return Case(generator, target, target.encode(tiny_pictures[:N]))
+    maps = name == "sd-controlnet-depth"
+    return Case(generator, target, target.encode(tiny_pictures[:N]), maps=maps)
 
 
 @pytest.fixture(scope="session")

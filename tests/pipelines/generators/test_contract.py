@@ -20,8 +20,8 @@ Case = Any  # of conftest: generator, target, embeddings, starts
 
 
 def given(case: Case, rows: list[int] | None = None) -> BrainEmbedding:
-    values = case.embeddings if rows is None else case.embeddings[rows]
-    return BrainEmbedding(**{case.part: values})
+    found: BrainEmbedding = case.condition(rows=rows)
+    return found
 
 
 def render(case: Case, rows: list[int], **more: Any) -> torch.Tensor:
@@ -73,7 +73,7 @@ def test_items_do_not_mix(case: Case) -> None:
     changed[1] += 5
     first, second = (
         case.generator.generate(
-            BrainEmbedding(**{case.part: values}), generators=case.streams(), output_type="pt"
+            case.condition(values), generators=case.streams(), output_type="pt"
         )
         for values in (case.embeddings, changed)
     )
@@ -93,11 +93,12 @@ def test_strength_0_returns_the_start_and_1_ignores_it(case: Case) -> None:
     kept = render(case, list(range(N)), init=init, strength=0.0)
     other = case.embeddings.flip(0)
     again = case.generator.generate(
-        BrainEmbedding(**{case.part: other}),
+        case.condition(other),
         init=init, strength=0.0, generators=case.streams()[::-1], output_type="pt",
     )  # fmt: skip
     assert torch.equal(kept, again)  # neither embedding nor noise has a say
-    decode = getattr(case.generator, "decode", None) or case.generator.latents.decode
+    own = getattr(case.generator, "inner", case.generator)  # whose pictures are refined
+    decode = getattr(own, "decode", None) or own.latents.decode
     assert torch.allclose(kept, decode(init), atol=1e-5)
     ignored = render(case, list(range(N)), init=init, strength=1.0)
     assert torch.equal(ignored, render(case, list(range(N))))
@@ -112,7 +113,8 @@ def test_strength_0_on_pictures_is_the_autoencoders_copy(
     if case.generator.name == "latent-diffusion":
         wanted = case.generator.latents.decode(case.generator.latents.to_latents(shown * 2 - 1))
     else:
-        wanted = case.generator.decode(case.generator.encode(shown * 2 - 1))
+        own = getattr(case.generator, "inner", case.generator)
+        wanted = own.decode(own.encode(shown * 2 - 1))
     assert torch.allclose(kept, wanted, atol=1e-5)
 
 

@@ -234,6 +234,61 @@ def adapter_weights(network: Any, *, plus: bool) -> dict[str, torch.Tensor]:
     return found
 
 
+def controlnet(root: Path, *, file: str) -> Path:
+    """Write Stable Diffusion, an adapter, and a ControlNet whose last layers are not zero."""
+    from diffusers import ControlNetModel
+
+    ip_adapter(root, file=file, large=False, plus=False)
+    torch.manual_seed(10)
+    network = ControlNetModel(
+        block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=2, attention_head_dim=2,
+        cross_attention_dim=8, conditioning_embedding_out_channels=(4, 8),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+    )  # fmt: skip
+    for module in (*network.controlnet_down_blocks, network.controlnet_mid_block):
+        torch.nn.init.normal_(module.weight, std=0.3)  # they start from zero: no effect at all
+    torch.nn.init.normal_(network.controlnet_cond_embedding.conv_out.weight, std=0.3)
+    network.save_pretrained(root / "controlnet")
+    return root
+
+
+def versatile(root: Path) -> Path:
+    """Write the picture flow, under the index of the whole pipeline."""
+    from diffusers import DDIMScheduler
+
+    torch.manual_seed(11)
+    folder = root / "pipeline"
+    unet(cross_attention_dim=PROJECTION).save_pretrained(folder / "image_unet")
+    autoencoder().save_pretrained(folder / "vae")
+    DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False,
+        set_alpha_to_one=False, steps_offset=1,
+    ).save_pretrained(folder / "scheduler")  # fmt: skip
+    write_index(
+        folder,
+        "VersatileDiffusionPipeline",
+        {
+            "image_encoder": ("transformers", "CLIPVisionModelWithProjection"),
+            "image_feature_extractor": ("transformers", "CLIPImageProcessor"),
+            "image_unet": ("diffusers", "UNet2DConditionModel"),
+            "scheduler": ("diffusers", "DDIMScheduler"),
+            "text_encoder": ("transformers", "CLIPTextModelWithProjection"),
+            "text_unet": ("versatile_diffusion", "UNetFlatConditionModel"),
+            "tokenizer": ("transformers", "CLIPTokenizer"),
+            "vae": ("diffusers", "AutoencoderKL"),
+        },
+    )
+    return root
+
+
+def refine(root: Path) -> Path:
+    """Write SDXL, without any adapter."""
+    made = ip_adapter(root, file="unused.safetensors", large=True, plus=False)
+    (made / "adapter" / "unused.safetensors").unlink()
+    (made / "adapter").rmdir()
+    return made
+
+
 UNCLIP_UNET = {
     "sample_size": 8, "block_out_channels": [8, 8, 16], "layers_per_block": 2,
     "norm_num_groups": 2, "attention_head_dim": [1, 2, 4], "cross_attention_dim": WIDTH,
