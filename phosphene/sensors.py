@@ -67,8 +67,9 @@ class SensorInfo:
         names = tuple(str(name) for name in self.ch_names)
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated or not names:
+            twice = f"the channel names {', '.join(repeated)} occur twice"
             raise InputError(
-                f"the channel names {', '.join(repeated)} occur twice" if repeated else "no channel",
+                twice if repeated else "a recording without channels",
                 expected="at least one channel, each name once",
                 remedy="rename or drop the doubled channels",
             )
@@ -156,6 +157,7 @@ def standard_name(name: str) -> str:
     ('fp1', 'p7', 'fcz')
     """
     plain = re.sub(r"^(eeg|meg)[ _]+(?=\S)", "", name.strip(), flags=re.IGNORECASE)
-    plain = re.sub(r"[-_ ](ref|le|ar|avg|a1|a2|m1|m2|a1a2|4\d\d\d)$", "", plain, flags=re.IGNORECASE)
+    # What EDF writers append for the reference, and CTF for the number of the helmet.
+    plain = re.sub(r"[-_ ](ref|le|ar|avg|a1a2|[am][12]|4\d\d\d)$", "", plain, flags=re.IGNORECASE)
     plain = plain.rstrip(".")
     return OLD_NAMES.get(plain.upper(), plain).lower()
