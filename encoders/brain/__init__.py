@@ -9,6 +9,7 @@ __all__ = ["BRAIN_ENCODERS"]
 BRAIN_ENCODERS = Registry(
     "encoder",
     {
+        "bit": "phosphene.encoders.brain.bit:BITEncoder",
         "mindeye1": "phosphene.encoders.brain.mindeye1:MindEye1Encoder",
         "mindeye2": "phosphene.encoders.brain.mindeye2:MindEye2Encoder",
         "mlp": "phosphene.encoders.brain.mlp:MLPEncoder",
