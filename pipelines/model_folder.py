@@ -21,6 +21,7 @@ from phosphene.pipelines.generators.base import Generator
 from phosphene.priors import PRIORS
 from phosphene.priors.base import Prior
 from phosphene.priors.choice import PictureChoice
+from phosphene.priors.detail import BorrowedDetail
 from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.priors.structure import StructureBranch
 from phosphene.schemas import ComponentFile, ModelIndex, Protocol
@@ -50,6 +51,7 @@ ROLES: dict[str, Registry] = {
     "features": BRAIN_ENCODERS,
     "features_target": STIMULUS_ENCODERS,
     "choice": Registry("choice", {"features": "phosphene.priors.choice:PictureChoice"}),
+    "detail": Registry("detail", {"borrowed": "phosphene.priors.detail:BorrowedDetail"}),
 }
 
 
@@ -78,6 +80,8 @@ class ModelParts:
     features_target : StimulusEncoder, optional
     choice : PictureChoice, optional
         Chooses among candidate pictures by these features.
+    detail : BorrowedDetail, optional
+        Training pictures that lend fine detail, found by these features.
     baselines : dict of str to Tensor
         ``mean_picture`` (C, H, W) of the training trials, in 0..1: the plainest rival.
     settings : dict
@@ -99,6 +103,7 @@ class ModelParts:
     features: Any = None
     features_target: StimulusEncoder | None = None
     choice: PictureChoice | None = None
+    detail: BorrowedDetail | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     hash: str = ""
@@ -206,7 +211,8 @@ def load_model(name: str) -> ModelParts:
         )
     generator: Generator = GENERATORS.get(index.generator).load(folder / "generator", target)
     _check_branch(folder, loaded.get("branch"), generator)
-    _check_choice(folder, loaded.get("choice"), loaded.get("features_target"))
+    for role in ("choice", "detail"):
+        _check_features(folder, loaded.get(role), loaded.get("features_target"))
     return ModelParts(
         **loaded,
         preprocessor=Preprocessor.load(folder),
@@ -242,13 +248,15 @@ def _check_branch(folder: Path, branch: StructureBranch | None, generator: Gener
         )
 
 
-def _check_choice(
-    folder: Path, choice: PictureChoice | None, target: StimulusEncoder | None
+def _check_features(
+    folder: Path,
+    part: PictureChoice | BorrowedDetail | None,
+    target: StimulusEncoder | None,
 ) -> None:
     found = "none" if target is None else target.spec.hash
-    if choice is not None and choice.target != found:
+    if part is not None and part.target != found:
         raise InputError(
-            f"the choice in {folder} compares the features {choice.target}",
+            f"the {part.kind} in {folder} compares the features {part.target}",
             expected=f"those of the second target: {found}",
             remedy="copy the model again from its source",
         )
@@ -282,6 +290,8 @@ def _beside(parts: ModelParts) -> str:
     prior = "" if parts.prior is None else f", cleaned by the prior `{parts.prior.name}`"
     if parts.choice is not None and parts.choice.candidates > 1:
         prior += f", the best of {parts.choice.candidates} by decoded features"
+    if parts.detail is not None and parts.detail.blur > 0:
+        prior += f", with detail finer than {parts.detail.blur:g} pixels of a training picture"
     if parts.branch is None:
         return prior
     return f"{prior}, started from predicted latents at strength {parts.branch.strength:g}"

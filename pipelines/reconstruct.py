@@ -47,6 +47,7 @@ class ReconstructConfig(Config):
     prior: str | None = None
     strength: float | None = None
     candidates: int | None = None
+    detail: float | None = None
     samples: int = 1
     seed: int = 0
     steps: int | None = None
@@ -88,6 +89,7 @@ def reconstruct(
         prior=config.prior,
         strength=config.strength,
         candidates=config.candidates,
+        detail=config.detail,
         device=config.device,
     )
     recording = model.read(config.input, subject=config.subject, trials=config.trials)

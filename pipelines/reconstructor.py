@@ -23,6 +23,7 @@ from phosphene.pipelines.rendering import Rendering
 from phosphene.pipelines.versions import package_versions
 from phosphene.priors.base import Prior
 from phosphene.priors.choice import PictureChoice
+from phosphene.priors.detail import BorrowedDetail
 from phosphene.progress import progress
 from phosphene.schemas import RunFile
 from phosphene.seeds import item_seed
@@ -56,6 +57,9 @@ class Reconstructor:
         1 starts from noise, 0 shows the low-level branch alone; the model's own by default.
     candidates : int, optional
         Pictures rendered for each one that is kept; the model's own number by default.
+    detail : float, optional
+        Pixels below which a retrieved training picture lends detail, 0 for none; the model's own
+        by default.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
 
@@ -80,6 +84,7 @@ class Reconstructor:
         prior: str | None = None,
         strength: float | None = None,
         candidates: int | None = None,
+        detail: float | None = None,
         device: str = "auto",
     ) -> None:
         self.parts = parts
@@ -88,6 +93,7 @@ class Reconstructor:
         self.prior = _choose_prior(parts, prior)
         self.strength = _choose_strength(parts, strength)
         self.choice = _choose_candidates(parts, candidates)
+        self.detail = _choose_detail(parts, detail)
         for part in (*parts.components.values(), self.generator):
             if hasattr(part, "to"):
                 part.to(self.device)
@@ -102,6 +108,7 @@ class Reconstructor:
         prior: str | None = None,
         strength: float | None = None,
         candidates: int | None = None,
+        detail: float | None = None,
         device: str = "auto",
     ) -> Reconstructor:
         """Load a known model, a model folder, ``local-dir:PATH`` or ``hf-hub:ID``."""
@@ -113,6 +120,7 @@ class Reconstructor:
             prior=prior,
             strength=strength,
             candidates=candidates,
+            detail=detail,
             device=device,
         )
 
@@ -128,6 +136,7 @@ class Reconstructor:
             "prior": "none" if self.prior is None else self.prior.name,
             "strength": self.strength,
             "candidates": 1 if self.choice is None else self.choice.candidates,
+            "detail": 0.0 if self.detail is None else self.detail.blur,
             "target": self.parts.target.spec.hash,
             **self.generator.settings,
         }
@@ -203,6 +212,7 @@ class Reconstructor:
             None if self.parts.branch is None else self._start,
             self.choice,
             self.parts.features_target,
+            self.detail if self.generator is self.parts.generator else None,
         )
 
     def _start(self, embedding: BrainEmbedding) -> torch.Tensor:
@@ -400,6 +410,17 @@ def _choose_candidates(parts: ModelParts, candidates: int | None) -> PictureChoi
             expected="1: it decodes no features to choose by",
         )
     return PictureChoice(parts.choice.target, candidates)
+
+
+def _choose_detail(parts: ModelParts, blur: float | None) -> BorrowedDetail | None:
+    if blur is None or (parts.detail is None and blur == 0):
+        return parts.detail
+    if parts.detail is None:
+        raise UsageError(
+            f"detail of {blur} pixels for the model {parts.name}",
+            expected="0: it keeps no training pictures to borrow from",
+        )
+    return parts.detail.with_blur(blur)
 
 
 def _choose_device(device: str) -> str:

@@ -1,4 +1,4 @@
-"""From a decoded embedding to a picture: prior, start, generator and choice, item by item."""
+"""From a decoded embedding to a picture: prior, start, generator, choice and detail."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.pipelines.generators.base import Generator
 from phosphene.priors.base import Prior
 from phosphene.priors.choice import PictureChoice
+from phosphene.priors.detail import BorrowedDetail
 from phosphene.seeds import item_seed
 from phosphene.types import BrainEmbedding
 
@@ -37,6 +38,8 @@ class Rendering:
         Used where the embedding has features to compare with.
     features : StimulusEncoder, optional
         Goes with ``choice``: the features of pictures.
+    detail : BorrowedDetail, optional
+        Used where the embedding has features to search with.
     """
 
     generator: Generator
@@ -45,6 +48,7 @@ class Rendering:
     start: Callable[[BrainEmbedding], Tensor] | None = None
     choice: PictureChoice | None = None
     features: StimulusEncoder | None = None
+    detail: BorrowedDetail | None = None
 
     def pictures(
         self,
@@ -63,14 +67,24 @@ class Rendering:
             The first candidate of an item has its seed, so that with and without a choice the
             first draw is the same picture.
         """
+        found = self._chosen(embedding, seeds, num_inference_steps)
+        if self.detail is None or self.detail.blur == 0 or embedding.features is None:
+            return found
+        assert self.generator.latents is not None
+        return self.detail.lend(found, embedding.features, decode=self.generator.latents.decode)
+
+    def _chosen(
+        self, embedding: BrainEmbedding, seeds: Sequence[int], steps: int | None
+    ) -> Pictures:
+        """Return the best of several draws of each item."""
         decoded, n = embedding.features, len(embedding)
         if self.choice is None or self.features is None or decoded is None:
-            return self._draw(embedding, seeds, num_inference_steps)
+            return self._draw(embedding, seeds, steps)
         count = self.choice.candidates
         drawn = self._draw(
             embedding[torch.arange(n).repeat_interleave(count)],
             [_candidate_seed(seed, index) for seed in seeds for index in range(count)],
-            num_inference_steps,
+            steps,
         )
         found = self.features.encode(drawn).unflatten(0, (n, count))
         kept = self.choice.best(decoded.to(found), found).numpy()

@@ -55,6 +55,7 @@ class FmriRecipe(Config):
         precision="bf16",
     )
     standardised_on: int = 2_000  # training scenes, for the features
+    lending_scenes: int = 20_000  # of which detail is borrowed
     tuning: EngineConfig = EngineConfig(
         epochs=5,
         batch_size=32,
@@ -213,6 +214,7 @@ def decoder(recipe: FmriRecipe, work: Path) -> Path:
 
     A diffusion prior was trained and lost to the rescaling one; it is not trained again.
     """
+    from phosphene.encoders.stimulus.efficientnet import EfficientNetTarget
     from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
 
     config = DecoderConfig(
@@ -226,7 +228,12 @@ def decoder(recipe: FmriRecipe, work: Path) -> Path:
         prior="identity",
         half=True,
     )
-    folder, summary = train_decoder(config, resume=True)
+    lenders = _encoded(
+        work / "features.safetensors",
+        EfficientNetTarget.from_pretrained(features(recipe, work)),
+        pictures(recipe, work)["train"][: recipe.lending_scenes],
+    )
+    folder, summary = train_decoder(config, resume=True, scenes=lenders)
     for name, value in summary.items():
         print(f"{name} {value:.4g}")
     return folder

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from phosphene.batches import in_equal_blocks
 from phosphene.component import check_tensors, record_config
 from phosphene.data.pictures import Pictures, fit_pictures
 from phosphene.encoders.stimulus.base import StimulusEncoder
@@ -27,7 +28,7 @@ from phosphene.storage import hash_bytes
 
 __all__ = ["EfficientNetTarget"]
 
-BATCH = 32
+BATCH, BLOCK = 32, 8  # pictures held at a time, and computed at a time
 WIDTH = 1280  # channels of the last convolution
 STRIDE = 32  # pixels of the picture for each place of the last convolution
 # TensorFlow's Lite networks were trained on (level - 127) / 128 in RGB, levels of 0..255, and not
@@ -142,7 +143,8 @@ class EfficientNetTarget(nn.Module, StimulusEncoder):
         while (few := list(islice(source, BATCH))) or not parts:
             fitted = torch.from_numpy(fit_pictures(few, size=self.size, channels=3))
             levels = fitted.permute(0, 3, 1, 2).to(self.target_mean.device)
-            values = (self.features(levels.float() / 255) - self.target_mean) / self.target_scale
+            found = in_equal_blocks(self.features, levels.float() / 255, size=BLOCK)
+            values = (found - self.target_mean) / self.target_scale
             parts.append(values.cpu())
         return torch.cat(parts)
 

@@ -54,6 +54,12 @@ def reconstruct(
         int | None,
         typer.Option(help="Pictures rendered for each one that is kept. [the model's own]"),
     ] = None,
+    detail: Annotated[
+        float | None,
+        typer.Option(
+            help="Pixels below which a training picture lends detail, 0 for none. [the model's own]"
+        ),
+    ] = None,
     samples: Annotated[int | None, typer.Option(help="Pictures per item. [1]")] = None,
     seed: Seed = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the generator.")] = None,
@@ -87,6 +93,7 @@ def reconstruct(
         "prior": prior,
         "strength": strength,
         "candidates": candidates,
+        "detail": detail,
         "samples": samples,
         "seed": seed,
         "steps": steps,

@@ -16,11 +16,13 @@ from phosphene.config import Config
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import fit_pictures
 from phosphene.data.preprocessing import Preprocessor
+from phosphene.data.scenes import SCENES_VERSION
 from phosphene.encoders.brain.ridge import RidgeEncoder
 from phosphene.errors import UsageError
 from phosphene.names import check_subject
 from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
 from phosphene.pipelines.model_folder import ModelParts, write_model
+from phosphene.pipelines.rendering import Rendering
 from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.fitted_subjects import Base, FittedSubjects, joined
 from phosphene.pipelines.training.latent_diffusion import tune_latent_diffusion
@@ -35,6 +37,7 @@ from phosphene.pipelines.training.prior import train_prior
 from phosphene.pipelines.training.selection import Candidate, Score, Validation, choose, judge
 from phosphene.priors.base import Prior
 from phosphene.priors.choice import PictureChoice
+from phosphene.priors.detail import BorrowedDetail
 from phosphene.priors.diffusion import DiffusionPrior
 from phosphene.priors.identity import IdentityPrior
 from phosphene.priors.retrieval import RetrievalProjector
@@ -47,13 +50,15 @@ __all__ = ["DecoderConfig", "train_decoder"]
 
 SETTINGS = "settings.json"
 TUNING = "generator-training"
+LENDER_COMPONENTS = 96
 
 
 class DecoderConfig(Config):
     """Settings of ``phosphene train``.
 
     ``target``, ``generator`` and ``features`` are folders, of the model ``base`` where they are
-    not given. With ``tuning``, the generator goes on learning from what is decoded.
+    not given. With ``tuning``, the generator goes on learning from what is decoded. ``candidates``
+    and ``blurs`` (in pixels) are only tried where there are features to compare pictures by.
     """
 
     dataset: str
@@ -66,7 +71,8 @@ class DecoderConfig(Config):
     token_rank: int = 192
     latent_rank: int = 160
     feature_rank: int = 96
-    candidates: int = 8
+    candidates: int = 4
+    blurs: tuple[float, ...] = (2.0, 3.0, 4.0)
     tuning: EngineConfig | None = None
     prior: Literal["auto", "diffusion", "identity", "none"] = "auto"
     prior_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
@@ -80,8 +86,19 @@ class DecoderConfig(Config):
     seed: int = 0
 
 
-def train_decoder(config: DecoderConfig, *, resume: bool = False) -> tuple[Path, dict[str, float]]:
-    """Fit encoders of every subject, train a prior, choose prior and strength, write the model.
+def train_decoder(
+    config: DecoderConfig, *, resume: bool = False, scenes: Tensor | None = None
+) -> tuple[Path, dict[str, float]]:
+    """Fit encoders of every subject, train a prior, choose how to render, write the model.
+
+    Parameters
+    ----------
+    config : DecoderConfig
+    resume : bool
+        Go on with an interrupted training of the same settings.
+    scenes : Tensor of shape (n, d), optional
+        Features of the renderer's first n training scenes, which lend detail; by default the
+        dataset's own training pictures do.
 
     Returns
     -------
@@ -114,13 +131,13 @@ def train_decoder(config: DecoderConfig, *, resume: bool = False) -> tuple[Path,
         )
     if config.tuning is not None:
         _tune(base.generator, fitted, work.partial / TUNING, config.tuning)
-    chosen, choice, scores = _choose(dataset, fitted, base, work.partial, config)
-    summary = fitted.summary | _best_figures(chosen, choice, scores)
+    chosen, scores = _choose(dataset, fitted, base, work.partial, config, scenes)
+    summary = fitted.summary | _best_figures(scores)
     settings |= {"summary": summary, "validation": [asdict(score) for score in scores]}
     for name in ("prior-training", TUNING):
         shutil.rmtree(work.partial / name, ignore_errors=True)
     (work.partial / SETTINGS).unlink(missing_ok=True)
-    parts = _parts(dataset, fitted, base, chosen, choice, config)
+    parts = _parts(dataset, fitted, base, chosen, config)
     parts.settings = settings
     write_model(work.partial, parts, summary, name=work.root.name, half=config.half)
     return work.finish(), summary
@@ -130,8 +147,7 @@ def _parts(
     dataset: CanonicalDataset,
     fitted: FittedSubjects,
     base: Base,
-    chosen: Candidate,
-    choice: PictureChoice | None,
+    chosen: Rendering,
     config: DecoderConfig,
 ) -> ModelParts:
     latents = base.generator.latents.spec.hash
@@ -139,7 +155,7 @@ def _parts(
     predicted, truth = (joined(part).main for part in (fitted.left_out, fitted.truth))
     size = truth[0].numel()
     components = min(config.retrieval_components, size, len(truth) // 2)
-    rule = "; prior, strength and choice by rendered validation pictures"
+    rule = "; prior, strength, choice and detail by rendered validation pictures"
     return ModelParts(
         encoder=fitted.encoder,
         target=base.target,
@@ -150,7 +166,8 @@ def _parts(
         retrieval=RetrievalProjector(size, components).fit(predicted, truth),
         features=None if base.features is None else fitted.features,
         features_target=base.features,
-        choice=choice,
+        choice=chosen.choice,
+        detail=chosen.detail,
         protocol=training_protocol(
             dataset,
             fitted.recordings,
@@ -224,8 +241,9 @@ def _choose(
     base: Base,
     folder: Path,
     config: DecoderConfig,
-) -> tuple[Candidate, PictureChoice | None, list[Score]]:
-    """Choose prior and strength, then whether candidates are worth rendering."""
+    scenes: Tensor | None,
+) -> tuple[Rendering, list[Score]]:
+    """Choose prior and strength, then a choice among candidates, then the scale of detail."""
     names = [name for _, part in fitted.validation for name in part]
     predicted = joined([embedding for embedding, _ in fitted.validation])
     truth = cached_targets(dataset, base.target, names)
@@ -235,20 +253,54 @@ def _choose(
         predicted, fit_pictures(dataset.pictures(names), size=size, channels=3), names
     )
     candidates = [Candidate(prior, strength) for prior in priors for strength in config.strengths]
-    chosen, scores = choose(candidates, validation, base.generator, base.target, seed=config.seed)
-    if base.features is None or config.candidates == 1:
-        return chosen, None, scores
-    choice = PictureChoice(base.features.spec.hash, config.candidates)
-    rendering = replace(chosen.rendering(base.generator), choice=choice, features=base.features)
-    found = Score(
-        chosen.prior_name,
-        chosen.strength,
-        *judge(rendering, validation, base.target, config.seed),
-        candidates=config.candidates,
+    chosen, scores = choose(
+        candidates,
+        validation,
+        base.generator,
+        base.target,
+        features=base.features,
+        seed=config.seed,
     )
-    if found.total < max(score.total for score in scores):
-        choice = PictureChoice(base.features.spec.hash, 1)
-    return chosen, choice, [*scores, found]
+    best = chosen.rendering(base.generator, base.features)
+    if base.features is None:
+        return best, scores
+    choice = PictureChoice(base.features.spec.hash, config.candidates)
+    lender = _lender(fitted, base, scenes)
+    steps: list[list[dict[str, Any]]] = [
+        [{"choice": choice}] if config.candidates > 1 else [],
+        [{"detail": lender.with_blur(blur)} for blur in config.blurs],
+    ]
+    for ways in steps:
+        before = best
+        for way in ways:
+            rendering = replace(before, **way)
+            score = judge(rendering, validation, base.target, config.seed)
+            if score.total > max(each.total for each in scores):
+                best = rendering
+            scores.append(score)
+    return best, scores
+
+
+def _lender(fitted: FittedSubjects, base: Base, scenes: Tensor | None) -> BorrowedDetail:
+    """Return the training pictures that may lend detail."""
+    assert base.features is not None
+    predicted, truth = joined(fitted.left_out), joined(fitted.truth)
+    assert predicted.features is not None
+    assert truth.features is not None
+    target = base.features.spec.hash
+    components = min(LENDER_COMPONENTS, *predicted.features.shape)
+    if scenes is not None:
+        lender = BorrowedDetail(target, scenes=SCENES_VERSION)
+        return lender.fit(scenes, predicted.features, components=components)
+    assert truth.lowlevel is not None
+    first = np.unique(fitted.names, return_index=True)[1]  # each picture once
+    rows = torch.from_numpy(first)
+    return BorrowedDetail(target).fit(
+        truth.features[rows],
+        predicted.features,
+        components=components,
+        latents=truth.lowlevel[rows],
+    )
 
 
 def _n_tokens(values: Tensor) -> int:
@@ -282,13 +334,15 @@ def _priors(
     return found
 
 
-def _best_figures(
-    chosen: Candidate, choice: PictureChoice | None, scores: list[Score]
-) -> dict[str, float]:
+def _best_figures(scores: list[Score]) -> dict[str, float]:
     best = scores[int(np.argmax([score.total for score in scores]))]
-    return {
-        "strength": chosen.strength,
-        "candidates": 1 if choice is None else choice.candidates,
+    found = {
+        "strength": best.strength,
+        "candidates": best.candidates,
+        "blur": best.blur,
         "validation identification": best.identification,
         "validation pixel_correlation": best.pixel_correlation,
     }
+    if best.by_features is not None:
+        found["validation identification by features"] = best.by_features
+    return found

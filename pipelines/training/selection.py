@@ -29,40 +29,40 @@ class Candidate:
     prior: Prior | None
     strength: float
 
-    @property
-    def prior_name(self) -> str:
-        """Name of the prior, or ``none``."""
-        return "none" if self.prior is None else self.prior.name
-
-    def rendering(self, generator: Generator) -> Rendering:
-        """Return it with a generator, without a choice among pictures."""
-        return Rendering(generator, self.prior, self.strength, _lowlevel)
+    def rendering(self, generator: Generator, features: StimulusEncoder | None = None) -> Rendering:
+        """Return it with a generator; nothing is chosen or borrowed."""
+        return Rendering(generator, self.prior, self.strength, _lowlevel, features=features)
 
 
 @dataclass(frozen=True)
 class Score:
-    """How a candidate did on validation pictures.
+    """How a way to render did on validation pictures.
 
     Attributes
     ----------
+    prior, strength, candidates, blur
+        The way: which prior and strength, among how many candidates a picture was chosen, and
+        the pixels below which detail was borrowed.
     identification : float
         Two-way identification of rendered pictures by the target's own features; chance .5.
     pixel_correlation : float
         Mean over pictures.
-    candidates : int
-        Pictures among which the one shown was chosen by decoded features.
+    by_features : float, optional
+        Two-way identification by the features of the second network.
     """
 
     prior: str
     strength: float
     identification: float
     pixel_correlation: float
+    by_features: float | None = None
     candidates: int = 1
+    blur: float = 0.0
 
     @property
     def total(self) -> float:
-        """What is compared: content and layout count alike."""
-        return self.identification + self.pixel_correlation
+        """What is compared: content, layout and, where features are decoded, detail alike."""
+        return self.identification + self.pixel_correlation + (self.by_features or 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +89,13 @@ def choose(
     generator: Generator,
     target: StimulusEncoder,
     *,
+    features: StimulusEncoder | None = None,
     seed: int = 0,
 ) -> tuple[Candidate, list[Score]]:
     """Render the validation pictures in every way; return the best way and all scores."""
-    renderings = [candidate.rendering(generator) for candidate in candidates]
     scores = [
-        Score(candidate.prior_name, candidate.strength, *judge(rendering, validation, target, seed))
-        for candidate, rendering in zip(
-            candidates, progress(renderings, label="choosing prior and strength"), strict=True
-        )
+        judge(candidate.rendering(generator, features), validation, target, seed)
+        for candidate in progress(candidates, label="choosing prior and strength")
     ]
     best = int(np.argmax([score.total for score in scores]))
     return candidates[best], scores
@@ -105,14 +103,23 @@ def choose(
 
 def judge(
     rendering: Rendering, validation: Validation, target: StimulusEncoder, seed: int
-) -> tuple[float, float]:
-    """Return two-way identification by the target's features, and the correlation of pixels."""
+) -> Score:
+    """Render the validation pictures in one way and score them."""
     seeds = [item_seed(seed, "validation", key, 0) for key in validation.keys]
     pictures = rendering.pictures(validation.embedding, seeds)
-    truth, found = (_flat(target, each) for each in (validation.pictures, pictures))
-    return (
-        two_way_identification(found, truth).mean,
-        float(pixel_correlation(pictures, validation.pictures).mean()),
+    identified = [
+        two_way_identification(_flat(network, pictures), _flat(network, validation.pictures)).mean
+        for network in (target, rendering.features)
+        if network is not None
+    ]
+    return Score(
+        prior="none" if rendering.prior is None else rendering.prior.name,
+        strength=rendering.strength,
+        identification=identified[0],
+        pixel_correlation=float(pixel_correlation(pictures, validation.pictures).mean()),
+        by_features=identified[1] if len(identified) > 1 else None,
+        candidates=1 if rendering.choice is None else rendering.choice.candidates,
+        blur=0.0 if rendering.detail is None else rendering.detail.blur,
     )
 
 

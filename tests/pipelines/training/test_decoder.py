@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from phosphene.cli.app import app
 from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.pictures import fit_pictures
 from phosphene.encoders.stimulus.efficientnet import EfficientNetTarget
 from phosphene.encoders.stimulus.open_clip import OpenClipTarget
 from phosphene.errors import InputError, UsageError
@@ -21,6 +22,8 @@ from phosphene.pipelines.model_folder import load_model
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
 from phosphene.pipelines.training.engine import EngineConfig
+from phosphene.priors.choice import PictureChoice
+from phosphene.priors.detail import BorrowedDetail
 
 SETTINGS = {
     "token_rank": 10,
@@ -58,6 +61,10 @@ def test_every_part_is_in_one_folder(model: Path) -> None:
     assert (1.0 if parts.branch is None else parts.branch.strength) == best["strength"]
 
 
+def total(row: dict[str, float]) -> float:
+    return row["identification"] + row["pixel_correlation"] + row["by_features"]
+
+
 @pytest.fixture(scope="module")
 def tuned(
     tiny_dataset: Path, tiny_parts_folder: Path, tmp_path_factory: pytest.TempPathFactory
@@ -77,6 +84,7 @@ def tuned(
         features=str(folder / "features"),
         feature_rank=5,
         candidates=3,
+        blurs=(1.0,),
         tuning=EngineConfig(epochs=1, batch_size=8),
     )
     return train_decoder(settings)[0]
@@ -88,9 +96,14 @@ def test_a_generator_learns_from_what_is_decoded(tuned: Path, tiny_parts_folder:
     assert parts.generator.reads_lowlevel
     assert parts.structure is not None  # the layout is read at any strength
     assert parts.features_target is not None
-    assert parts.choice is not None
-    assert parts.choice.target == parts.features_target.spec.hash
-    assert parts.settings["validation"][-1]["candidates"] == 3
+    table = parts.settings["validation"]
+    assert [row["blur"] for row in table] == [0.0, 0.0, 0.0, 1.0]
+    assert [row["candidates"] for row in table[:3]] == [1, 1, 3]
+    best = max(table, key=total)
+    assert best["candidates"] == (1 if parts.choice is None else parts.choice.candidates)
+    assert best["blur"] == (0.0 if parts.detail is None else parts.detail.blur)
+    for part in (parts.choice, parts.detail):
+        assert part is None or part.target == parts.features_target.spec.hash
     before = UNet2DConditionModel.from_pretrained(tiny_parts_folder / "generator" / "unet")
     shared = "mid_block.resnets.0.conv1.weight"
     after = parts.generator.unet.state_dict()
@@ -98,30 +111,49 @@ def test_a_generator_learns_from_what_is_decoded(tuned: Path, tiny_parts_folder:
     assert after["class_embedding.weight"].abs().sum() > 0
 
 
-def test_candidates_are_chosen_by_decoded_features(tuned: Path, tiny_dataset: Path) -> None:
-    recording = CanonicalDataset.open(tiny_dataset).recording("01", splits=["validation"])
+def test_candidates_are_chosen_and_detail_is_borrowed_by_decoded_features(
+    tuned: Path, tiny_dataset: Path
+) -> None:
+    dataset = CanonicalDataset.open(tiny_dataset)
+    recording = dataset.recording("01", splits=["validation"])
     recording = recording.select(np.arange(4))
-    three = Reconstructor.from_pretrained(tuned, candidates=3)
-    embedding = three.embed(recording)
-    assert embedding.features is not None
-    one = Reconstructor.from_pretrained(tuned, candidates=1)
+    parts = load_model(str(tuned))
+    features = parts.features_target
+    assert features is not None
+    parts.choice = PictureChoice(features.spec.hash, 3)
+    names = dataset.recording("01", splits=["train"]).trials["stimulus_id"].unique().tolist()
+    pictures = fit_pictures(dataset.pictures(names), size=16, channels=3)
+    parts.detail = BorrowedDetail(features.spec.hash, 1.0).fit(
+        features.encode(pictures),
+        torch.randn(50, 1280, generator=torch.Generator().manual_seed(0)),
+        components=20,
+        latents=parts.generator.latents.encode(pictures),
+    )
+    three = Reconstructor(parts, detail=0)
+    decoded = three.embed(recording).features
+    assert decoded is not None
     best = three.reconstruct(recording, subject="01").images[:, 0]
-    first = one.reconstruct(recording, subject="01").images[:, 0]
-    assert three.settings["candidates"] == 3
-    assert three.parts.features_target is not None
+    first = Reconstructor(parts, candidates=1, detail=0).reconstruct(recording, subject="01")
 
     def similarity(pictures: np.ndarray) -> torch.Tensor:
-        found = three.parts.features_target.encode(pictures)
-        return torch.cosine_similarity(found, embedding.features, dim=1)
+        return torch.cosine_similarity(features.encode(pictures), decoded, dim=1)
 
-    assert (similarity(best) >= similarity(first) - 1e-4).all()
+    assert (similarity(best) >= similarity(first.images[:, 0]) - 1e-4).all()
     small = three.reconstruct(recording, subject="01", batch_size=1).images[:, 0]
     np.testing.assert_array_equal(best, small)
+    detailed = Reconstructor(parts)
+    assert (detailed.settings["candidates"], detailed.settings["detail"]) == (3, 1.0)
+    whole = detailed.reconstruct(recording, subject="01").images[:, 0]
+    assert (whole != best).any()
+    alone = detailed.reconstruct(recording.select([2]), subject="01").images[:, 0]
+    np.testing.assert_array_equal(whole[2], alone[0])
 
 
 def test_a_model_without_features_refuses_candidates(model: Path) -> None:
     with pytest.raises(UsageError, match="4 candidates"):
         Reconstructor.from_pretrained(model, candidates=4)
+    with pytest.raises(UsageError, match="detail of 2 pixels"):
+        Reconstructor.from_pretrained(model, detail=2)
     assert Reconstructor.from_pretrained(model, candidates=1).choice is None
 
 
