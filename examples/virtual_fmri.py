@@ -27,6 +27,7 @@ from phosphene.data.virtual import (
     ideal_identification,
 )
 from phosphene.encoders.brain.ridge import RidgeEncoder
+from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.encoders.stimulus.pixels import PixelTarget
 from phosphene.errors import UsageError
 from phosphene.pipelines.generators.base import to_uint8
@@ -47,12 +48,17 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """Scores per picture of one way to make pictures, (n,) each; None where undefined."""
+    """Scores per picture of one way to make pictures, (n,) each; None where undefined.
+
+    Two-way identification is by EfficientNet-Lite0, whose decoded features also choose among
+    candidate pictures, and by the tokens of the model's own target.
+    """
 
     name: str
     retrieval: Array | None
-    identification: Array | None
-    pixel_correlation: Array | None
+    identification: Array
+    by_target: Array
+    pixel_correlation: Array
 
     def cell(self, scores: Array | None) -> str:
         """Return mean and 95 % interval over pictures."""
@@ -63,7 +69,12 @@ class Row:
 
     def line(self) -> str:
         """Return a row of a Markdown table."""
-        columns = (self.retrieval, self.identification, self.pixel_correlation)
+        columns = (
+            self.retrieval,
+            self.identification,
+            self.by_target,
+            self.pixel_correlation,
+        )
         return f"| {self.name} | " + " | ".join(self.cell(scores) for scores in columns) + " |"
 
 
@@ -80,11 +91,14 @@ class VirtualTest:
     holdout : str
         As for :func:`choose_stimuli`.
     preset : str
+    target : StimulusEncoder
+        Of the model that is tested.
     """
 
     def __init__(
         self,
         subject: str,
+        target: StimulusEncoder,
         *,
         scenes: int = 100,
         repetitions: int = 3,
@@ -104,8 +118,9 @@ class VirtualTest:
         places = {name: row for row, name in enumerate(self.stimuli.ids)}
         self.order = [places[name] for name in items.trials["stimulus_id"]]
         self.truth: Pictures = self.stimuli.images[self.order]
+        self.target, self.seed = target, seed
         self.features = picture_features(self.truth)
-        self.seed = seed
+        self.tokens = self._tokens(self.truth)
 
     def ideal_top1(self) -> float:
         """Return the ideal observer's identification among the pictures."""
@@ -114,8 +129,17 @@ class VirtualTest:
 
     def row(self, name: str, pictures: Pictures, retrieval: Array | None = None) -> Row:
         """Score pictures (n, H, W, 3) in the order of the truth."""
-        found = identify_among(picture_features(pictures), self.features)
-        return Row(name, retrieval, found.scores, pixel_correlation(pictures, self.truth))
+        return Row(
+            name,
+            retrieval,
+            identify_among(picture_features(pictures), self.features).scores,
+            identify_among(self._tokens(pictures), self.tokens).scores,
+            pixel_correlation(pictures, self.truth),
+        )
+
+    def _tokens(self, pictures: Pictures) -> Array:
+        found: Array = self.target.encode(pictures).flatten(1).numpy()
+        return found
 
 
 def retrieval_scores(model: Reconstructor, embedding: BrainEmbedding, truth: Pictures) -> Array:
@@ -132,8 +156,13 @@ def decoded_rows(model: Reconstructor, test: VirtualTest) -> tuple[list[Row], Pi
     ways = {"decoded": model}
     if model.prior is not None:
         ways["without prior"] = Reconstructor(model.parts, prior="none")
-    if model.strength < 1:
-        ways["without branch"] = Reconstructor(model.parts, strength=1.0)
+    if model.choice is not None and model.choice.candidates > 1:
+        ways["without choice"] = Reconstructor(model.parts, candidates=1)
+    if model.detail is not None and model.detail.blur > 0:
+        ways["without detail"] = Reconstructor(model.parts, detail=0)
+    if model.parts.branch is not None:
+        bare = replace(model.parts, structure=None, branch=None)
+        ways["without branch"] = Reconstructor(bare)
         ways["branch alone"] = Reconstructor(model.parts, strength=0.0)
     rows, decoded = [], np.empty(0, dtype=np.uint8)
     for name, way in ways.items():
@@ -185,31 +214,27 @@ def _noise_brains(test: VirtualTest, generator: np.random.Generator) -> Recordin
 
 
 def _through_generator(model: Reconstructor, test: VirtualTest) -> Pictures:
-    """Render the true embeddings, from the true latents where the model has a branch."""
-    target = model.parts.target
-    values = target.encode(test.truth)
-    init = None
-    if model.strength < 1:
-        latents: Any = getattr(model.generator, "latents", None)
-        init = latents.encode(test.truth)
-    pictures = model.generator.generate(
-        BrainEmbedding(tokens=values) if values.ndim == 3 else BrainEmbedding(pooled=values),
-        init=init,
-        strength=model.strength,
-        generators=[torch.Generator().manual_seed(row) for row in range(len(values))],
+    """Render true tokens, latents and features; nothing is chosen, borrowed or rescaled."""
+    parts, latents = model.parts, model.parts.generator.latents
+    values = parts.target.encode(test.truth)
+    truth = BrainEmbedding(
+        tokens=values if values.ndim == 3 else None,
+        pooled=None if values.ndim == 3 else values,
+        lowlevel=None if latents is None or parts.branch is None else latents.encode(test.truth),
+        features=None
+        if parts.features_target is None
+        else parts.features_target.encode(test.truth),
     )
-    return np.asarray(pictures)
+    exact = replace(model.rendering, prior=None, choice=None, detail=None)
+    return exact.pictures(truth, list(range(len(values))))
 
 
-def differences(rows: list[Row], metric: Callable[[Row], Array | None]) -> list[str]:
+def differences(rows: list[Row], metric: Callable[[Row], Array]) -> list[str]:
     """Return the paired differences of the first row to the others, with intervals."""
     ours = metric(rows[0])
     lines = []
     for row in rows[1:]:
-        theirs = metric(row)
-        if ours is None or theirs is None:
-            continue
-        mean, (low, high), p = paired_bootstrap(ours, theirs)
+        mean, (low, high), p = paired_bootstrap(ours, metric(row))
         lines.append(f"{mean:+.3f} ({low:+.3f} to {high:+.3f}, p {p:.4f}) against {row.name}")
     return lines
 
@@ -224,15 +249,19 @@ def baseline_rows(model: Reconstructor, test: VirtualTest, dataset: CanonicalDat
     pixels = PixelTarget(64, 3)
     ridge = RidgeEncoder()
     ridge.fit(training, cached_targets(dataset, pixels, names))
-    seen = cached_targets(dataset, model.parts.target, names).flatten(1)
-    predicted = model.parts.encoder.encode(items).main.flatten(1)
+    rows = [test.row("ridge to pixels", to_uint8(pixels.decode(ridge.encode(items).main)))]
+    ways = {"tokens": (model.parts.encoder, model.parts.target)}
+    if model.parts.features_target is not None:
+        ways["features"] = (model.parts.features, model.parts.features_target)
     unit = torch.nn.functional.normalize
-    nearest = (unit(predicted, dim=1) @ unit(seen, dim=1).T).argmax(dim=1)
-    shown = dataset.pictures([names[row] for row in nearest])
-    return [
-        test.row("ridge to pixels", to_uint8(pixels.decode(ridge.encode(items).main))),
-        test.row("nearest training scene", np.stack([np.asarray(one) for one in shown])),
-    ]
+    for by, (encoder, target) in ways.items():
+        seen = cached_targets(dataset, target, names).flatten(1)
+        predicted = encoder.encode(items).main.flatten(1)
+        nearest = (unit(predicted, dim=1) @ unit(seen, dim=1).T).argmax(dim=1)
+        shown = dataset.pictures([names[row] for row in nearest])
+        pictures = np.stack([np.asarray(one) for one in shown])
+        rows.append(test.row(f"nearest training scene by {by}", pictures))
+    return rows
 
 
 def table(model: Reconstructor, test: VirtualTest, recordings: str | None) -> list[str]:
@@ -245,11 +274,12 @@ def table(model: Reconstructor, test: VirtualTest, recordings: str | None) -> li
     retrieval = rows[0].retrieval
     share = np.nan if retrieval is None else float(retrieval.mean()) / ideal
     return [
-        f"| | retrieval of {len(test.truth)} | EfficientNet-Lite0 two-way | PixCorr |",
-        "|---|---|---|---|",
+        f"| | retrieval of {len(test.truth)} | EfficientNet-Lite0 two-way | two-way by tokens "
+        "| PixCorr |",
+        "|---|---|---|---|---|",
         *(row.line() for row in rows),
-        f"| chance | {1 / len(test.truth):.3f} | .5 | |",
-        f"| ideal observer | {ideal:.3f} (model reaches {share:.2f} of it) | | |",
+        f"| chance | {1 / len(test.truth):.3f} | .5 | .5 | |",
+        f"| ideal observer | {ideal:.3f} (model reaches {share:.2f} of it) | | | |",
         "",
         *("PixCorr " + line for line in differences(rows, lambda row: row.pixel_correlation)),
         *("two-way " + line for line in differences(rows, lambda row: row.identification)),
@@ -274,6 +304,7 @@ def main() -> None:
             start = time.perf_counter()
             test = VirtualTest(
                 subject,
+                model.parts.target,
                 scenes=options.scenes,
                 repetitions=options.repetitions,
                 seed=options.seed,

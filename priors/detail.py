@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BorrowedDetail"]
 
-BLOCK = 8
+BLOCK, BATCH = 8, 1000
 LEVELS = 127  # of a key in one byte
 
 
@@ -70,7 +70,8 @@ class BorrowedDetail(Component):
         features : Tensor of shape (n, d)
             Of the pictures, standardised.
         predicted : Tensor of shape (m, d)
-            Left-out predictions, whose main directions are those in which is searched.
+            Left-out predictions: their main directions are those in which is searched, and they
+            tell how similar each picture usually is.
         components : int
             Number of these directions.
         latents : Tensor of shape (n, c, h, w), optional
@@ -90,6 +91,8 @@ class BorrowedDetail(Component):
         keys = torch.nn.functional.normalize(features.float(), dim=1) @ axes
         step = keys.abs().amax(0).clamp_min(1e-12) / LEVELS
         self._tensors = {"axes": axes, "step": step, "keys": (keys / step).round().to(torch.int8)}
+        usual, spread = self._usual(predicted.float())
+        self._tensors |= {"usual": usual, "spread": spread}
         if latents is not None:
             self._tensors["latents"] = latents.half()
         return self
@@ -104,15 +107,38 @@ class BorrowedDetail(Component):
         return len(self._tensors["keys"])
 
     def find(self, decoded: Tensor) -> Tensor:
-        """Return the picture (n,) that points most in the direction of decoded features (n, d).
+        """Return the picture (n,) that decoded features (n, d) point to most.
 
-        That is the greatest cosine, as far as keys of one byte tell.
+        That is the greatest cosine, measured for each picture against its usual one: some are
+        close to every prediction (hubs, Radovanovic, Nanopoulos and Ivanovic 2010, *JMLR* 11).
         """
+        usual, spread = self._tensors["usual"].float(), self._tensors["spread"].float()
+        return in_equal_blocks(
+            lambda rows: ((self._cosines(rows) - usual) / spread).argmax(1),
+            decoded.float().cpu(),
+            size=BLOCK,
+        )
+
+    def _cosines(self, decoded: Tensor) -> Tensor:
+        """Return similarities (m, n) of m predictions, as far as keys of one byte tell."""
+        from torch.nn.functional import normalize
+
         axes, step = self._tensors["axes"].float(), self._tensors["step"].float()
         keys = self._tensors["keys"].float() * step
-        return in_equal_blocks(
-            lambda rows: (rows @ axes @ keys.T).argmax(1), decoded.float().cpu(), size=BLOCK
-        )
+        return normalize(decoded, dim=1) @ axes @ keys.T
+
+    def _usual(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation (n,) of each picture's similarity to predictions of others."""
+        import torch
+
+        total, squares = torch.zeros(2, len(self), dtype=torch.float64)
+        for rows in predicted.split(BATCH):
+            cosines = self._cosines(rows).double()
+            total += cosines.sum(0)
+            squares += cosines.square().sum(0)
+        mean = total / len(predicted)
+        deviation = (squares / len(predicted) - mean**2).clamp_min(1e-12).sqrt()
+        return mean.float(), deviation.float()
 
     def lend(
         self, pictures: Pictures, decoded: Tensor, *, decode: Callable[[Tensor], Tensor]
@@ -157,9 +183,11 @@ class BorrowedDetail(Component):
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take over what :meth:`tensors` returned; anything else is an error."""
         shapes = {name: tuple(value.shape) for name, value in tensors.items()}
-        names = {"axes", "step", "keys"} | (set() if self.scenes else {"latents"})
+        names = {"axes", "step", "keys", "usual", "spread"}
+        names |= set() if self.scenes else {"latents"}
         fits = set(shapes) == names and len(shapes["keys"]) == len(shapes["axes"]) == 2
         fits = fits and (shapes["keys"][1],) == shapes["step"] == shapes["axes"][1:]
+        fits = fits and shapes["usual"] == shapes["spread"] == shapes["keys"][:1]
         if not fits or (not self.scenes and len(tensors["latents"]) != shapes["keys"][0]):
             raise InputError(
                 f"the weights of the detail hold {shapes}",

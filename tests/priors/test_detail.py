@@ -38,6 +38,20 @@ def test_the_picture_in_the_direction_of_the_decoded_features_lends(
     assert lender.find(0.01 * features[[4]]).tolist() == [4]  # regression shrinks
 
 
+def test_a_hub_does_not_lend_to_everybody() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.randn(200, 3, generator=generator) * 0.3 + torch.tensor([1.0, 0.0, 0.0])
+    hub, own = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.4, 1.0, 0.0])
+    lender = BorrowedDetail("hash").fit(
+        torch.stack([hub, own]), predicted, components=3, latents=LATENTS[:2]
+    )
+    towards_own = torch.tensor([[1.0, 0.4, 0.0]])
+    assert torch.cosine_similarity(towards_own, hub, dim=1) > torch.cosine_similarity(
+        towards_own, own, dim=1
+    )
+    assert lender.find(towards_own).tolist() == [1]
+
+
 def test_coarse_stays_and_fine_is_borrowed(lender: BorrowedDetail, features: torch.Tensor) -> None:
     flat = np.full((2, 8, 8, 3), 128, dtype=np.uint8)
     found = lender.lend(flat, features[[5, 0]], decode=decode).astype(float)
