@@ -50,7 +50,7 @@ __all__ = ["DecoderConfig", "train_decoder"]
 
 SETTINGS = "settings.json"
 TUNING = "generator-training"
-LENDER_COMPONENTS = 96
+LENDER_COMPONENTS = 64
 
 
 class DecoderConfig(Config):
@@ -70,7 +70,7 @@ class DecoderConfig(Config):
     features: str | None = None
     token_rank: int = 192
     latent_rank: int = 160
-    feature_rank: int = 96
+    feature_rank: int = 64
     candidates: int = 4
     blurs: tuple[float, ...] = (2.0, 3.0, 4.0)
     tuning: EngineConfig | None = None
@@ -133,6 +133,7 @@ def train_decoder(
         _tune(base.generator, fitted, work.partial / TUNING, config.tuning)
     chosen, scores = _choose(dataset, fitted, base, work.partial, config, scenes)
     summary = fitted.summary | _best_figures(scores)
+    settings = _without_places(settings)
     settings |= {"summary": summary, "validation": [asdict(score) for score in scores]}
     for name in ("prior-training", TUNING):
         shutil.rmtree(work.partial / name, ignore_errors=True)
@@ -212,6 +213,15 @@ def _open(config: DecoderConfig, settings: dict[str, Any], resume: bool) -> Work
         )
     write_json(path, settings)
     return work
+
+
+def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings whose folders have their names alone: a model goes to other machines."""
+    return settings | {
+        key: Path(settings[key]).name
+        for key in ("dataset", "target", "generator", "features")
+        if settings[key] is not None
+    }
 
 
 def _tune(
