@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from phosphene.cli.guard import guarded
-from phosphene.cli.options import ConfigFile, Resume, Sets
+from phosphene.cli.options import ConfigFile, Resume, Sets, Subject
 
 __all__ = ["app"]
 
@@ -170,6 +170,79 @@ def merge(
     index = merge_indexes(folders, output, resume=resume, kind=kind or "auto", memory=memory)
     _summary(index.file.n, index.file.n_skipped, index.file.kind)
     typer.echo(f"index: {index.folder}")
+
+
+@app.command("upload")
+@guarded
+def upload(
+    folder: Folder,
+    to: Annotated[
+        str | None,
+        typer.Option(help="New collection, such as qdrant:http://localhost:6333/pictures."),
+    ] = None,
+    shards: Annotated[
+        int | None, typer.Option(help="Over which the server spreads the vectors. [its own rule]")
+    ] = None,
+) -> None:
+    """Copy an index to a Qdrant server, which `retrieve --index` then searches."""
+    from phosphene.errors import UsageError
+    from phosphene.pipelines.retrieval.opening import upload_index
+
+    if to is None:
+        raise UsageError(
+            "--to is not given",
+            expected="--to qdrant:ADDRESS/COLLECTION",
+            remedy="name a server and a new collection",
+        )
+    typer.echo(f"{len(upload_index(folder, to, shards=shards))} pictures uploaded")
+    typer.echo(f"index: {to}")
+
+
+@app.command("calibrate")
+@guarded
+def calibrate(
+    folder: Folder,
+    subject: Subject = None,
+    input_: Annotated[
+        str | None,
+        typer.Option("--input", help="Recording of indexed pictures that no training used."),
+    ] = None,
+    trials: Annotated[
+        str | None, typer.Option(help="Its trials (TSV): stimulus_id are identifiers of the index.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Decodes the recording. [the index's, or by its kind]")
+    ] = None,
+    average: Annotated[
+        str | None, typer.Option(help="none, or stimulus: as `retrieve` will. [stimulus]")
+    ] = None,
+    device: Device = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+) -> None:
+    """Learn how sure answers to a subject's recordings are, for `retrieve` to tell."""
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.retrieval.calibrating import CalibrateConfig, calibrate_index
+
+    flags = {
+        "index": folder,
+        "subject": subject,
+        "input": input_,
+        "trials": trials,
+        "model": model,
+        "average": average,
+        "device": device,
+    }
+    fitted = calibrate_index(
+        resolve_config(CalibrateConfig, file=config, sets=sets or (), flags=flags)
+    )
+    typer.echo("pool  k  found  confidence  calibration error (left-out pictures)")
+    for one in fitted.points:
+        typer.echo(
+            f"{one.pool}  {one.k}  {one.hit_rate:.3f}  {one.mean_confidence:.3f}  "
+            f"{one.calibration_error:.3f}"
+        )
+    typer.echo(f"confidence: {folder}/confidence.json")
 
 
 def _summary(n: int, skipped: int, kind: str) -> None:

@@ -24,7 +24,10 @@ def retrieve(
     ] = None,
     image: Annotated[str | None, typer.Option(help="A picture, or a folder of them.")] = None,
     index: Annotated[
-        str | None, typer.Option(help="Folder written by `phosphene index build`.")
+        str | None,
+        typer.Option(
+            help="Folder written by `phosphene index build`, or qdrant:ADDRESS/COLLECTION."
+        ),
     ] = None,
     top: Annotated[int | None, typer.Option(help="Pictures per query. [10]")] = None,
     output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
@@ -74,8 +77,11 @@ def retrieve(
         "stimuli": False if no_stimuli else None,
     }
     settings = resolve_config(RetrieveConfig, file=config, sets=sets or (), flags=flags)
-    folder, result, queries = run(settings)
+    folder, result, queries, sure = run(settings)
     best = result.table(queries.names)
     for row in best[best["rank"] == 1].head(10).to_dict("records"):
         typer.echo(f"{row['query']}: {row['id']} {row['score']:.3f}")
+    if sure is not None:
+        for k, mean in sure.groupby("k")["confidence"].mean().items():
+            typer.echo(f"probability that the seen picture is among the first {k}: mean {mean:.3f}")
     typer.echo(f"results: {folder / 'results.tsv'}")

@@ -136,10 +136,18 @@ class CalibrationPoint(BaseModel):
 
 
 class ConfidenceFile(Stored):
-    """Sharpness of the softmax over scores and the logistic curve on its log odds."""
+    """Sharpness of the softmax over scores and the logistic curve on its log odds.
+
+    ``model`` (a hash), ``subject`` and ``average`` say whose predictions it is good for, where it
+    was fitted for an index; ``pictures`` taught it and are given no confidence.
+    """
 
     schema_name: ClassVar[str] = "confidence"
     space: str
+    model: str = ""
+    subject: str = ""
+    average: str = ""
+    pictures: list[str] = Field(default_factory=list)
     sharpness: float
     intercept: float
     slope: float

@@ -231,6 +231,7 @@ def _check(
         raise InputError(
             f"{len(pictures)} pictures, predictions {queries.shape} and truths {truth.shape}",
             expected="one of each per picture",
+            remedy="give all three in the same order",
         )
     shared = sorted(set(pictures) & refused)
     if shared or len(set(pictures)) < len(pictures):
@@ -244,6 +245,7 @@ def _check(
         raise InputError(
             f"{len(queries)} pictures, {len(pool)} rivals and pools of {list(sizes)}",
             expected=f"{10 * FOLDS} pictures at least, and pools of 2 to {len(pool) + 1}",
+            remedy="record more pictures that were set aside, and have others beside them",
         )
 
 

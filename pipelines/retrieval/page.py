@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -23,6 +23,7 @@ def render_retrieval(
     *,
     n: int,
     provenance: Sequence[tuple[str, str]],
+    sure: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page as text.
 
@@ -34,6 +35,8 @@ def render_retrieval(
     n : int
         Pictures in the index.
     provenance : sequence of (key, value)
+    sure : mapping of str to str, optional
+        For a query's name, how probable it is that its picture was found.
     """
     jinja2 = require("jinja2", "report")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -41,6 +44,7 @@ def render_retrieval(
     rows = [
         {
             "name": name,
+            "sure": (sure or {}).get(name, ""),
             "picture": _address(picture),
             "found": [
                 one | {"picture": _address(one["picture"]), "score": f"{one['score']:.3f}"}

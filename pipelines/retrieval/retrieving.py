@@ -18,19 +18,26 @@ from phosphene.data.pictures import (
     write_picture,
 )
 from phosphene.errors import UsageError
+from phosphene.pipelines.retrieval.calibrating import confidence_table
 from phosphene.pipelines.retrieval.found_pictures import found_pictures
 from phosphene.pipelines.retrieval.index import Index
 from phosphene.pipelines.retrieval.key_encoder import KeyEncoder, open_encoder
+from phosphene.pipelines.retrieval.opening import lend_projector, open_index
 from phosphene.pipelines.retrieval.page import MAX_QUERIES, render_retrieval
+from phosphene.pipelines.retrieval.recording_queries import Decoded, decode_recording
 from phosphene.pipelines.retrieval.search_result import SearchResult
 from phosphene.pipelines.retrieval.sheet import retrieval_sheet
 from phosphene.pipelines.versions import package_versions
 from phosphene.schemas import RetrievalFile
 from phosphene.storage import atomic_path, check_new_folder, new_folder, write_text
-from phosphene.trials import UNKNOWN
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from phosphene.pipelines.retrieval.qdrant_index import QdrantIndex
     from phosphene.schemas import TargetSpec
+
+    AnyIndex = Index | QdrantIndex
 
 __all__ = ["Queries", "RetrieveConfig", "retrieve"]
 
@@ -72,6 +79,8 @@ class Queries:
         To show beside what is found.
     origin : str
         What they are of.
+    decoded : Decoded, optional
+        Where they are of a recording.
     """
 
     names: list[str]
@@ -79,10 +88,22 @@ class Queries:
     target: TargetSpec
     pictures: list[Pictures | None]
     origin: str
+    decoded: Decoded | None = None
 
 
-def retrieve(config: RetrieveConfig) -> tuple[Path, SearchResult, Queries]:
-    """Search an index and write results, contact sheet and report."""
+def retrieve(
+    config: RetrieveConfig,
+) -> tuple[Path, SearchResult, Queries, pd.DataFrame | None]:
+    """Search an index and write results, contact sheet and report.
+
+    Returns
+    -------
+    folder : Path
+    result : SearchResult
+    queries : Queries
+    sure : DataFrame or None
+        ``query k confidence``, where the index knows how sure it is of this model's predictions.
+    """
     given = [config.input is not None, bool(config.text), config.image is not None]
     if sum(given) != 1:
         raise UsageError(
@@ -93,26 +114,45 @@ def retrieve(config: RetrieveConfig) -> tuple[Path, SearchResult, Queries]:
     if config.top < 1:
         raise UsageError(f"`top` is {config.top}", expected="1 or more")
     check_new_folder(config.output)
-    index = Index.open(config.index)
+    index = open_index(config.index)
+    wider = (config.effort, config.duplicates, config.diversity or None)
+    if not isinstance(index, Index) and wider != (None, None, None):
+        raise UsageError(
+            "--effort, --diversity or --duplicates for a collection of a server",
+            expected="the folder of an index with these",
+            remedy="leave them away: a server searches by its own settings",
+        )
     queries = _queries(config, index)
     index.check_target(queries.target, f"{queries.origin} ({queries.target.name} "
                        f"{queries.target.hash})")  # fmt: skip
-    result = index.search(
-        queries.embeddings,
-        config.top,
-        effort=config.effort,
-        diversity=config.diversity,
-        duplicates=config.duplicates,
-    )
+    if isinstance(index, Index):
+        result = index.search(
+            queries.embeddings,
+            config.top,
+            effort=config.effort,
+            diversity=config.diversity,
+            duplicates=config.duplicates,
+        )
+    else:
+        result = index.search(queries.embeddings, config.top)
+    sure = None
+    if isinstance(index, Index) and queries.decoded is not None:
+        sure = confidence_table(
+            index,
+            queries.decoded,
+            config.top,
+            subject=config.subject or "",
+            average=config.average,
+        )
     with new_folder(config.output) as folder:
-        _write(folder, config, index, queries, result)
-    return Path(config.output), result, queries
+        _write(folder, config, index, queries, result, sure)
+    return Path(config.output), result, queries, sure
 
 
-def _queries(config: RetrieveConfig, index: Index) -> Queries:
+def _queries(config: RetrieveConfig, index: AnyIndex) -> Queries:
     if config.input is not None:
         return _of_recording(config, index)
-    encoder = open_encoder(index.file.target_name, device=_device(config))
+    encoder = _own_encoder(config, index)
     if config.text:
         names = list(config.text)
         return Queries(
@@ -127,38 +167,42 @@ def _device(config: RetrieveConfig) -> str:
     return _choose_device(config.device)
 
 
-def _of_recording(config: RetrieveConfig, index: Index) -> Queries:
-    from phosphene.checkpoints.registry import default_model, known_models
-    from phosphene.pipelines.reconstructor import Reconstructor, items_of
-
+def _of_recording(config: RetrieveConfig, index: AnyIndex) -> Queries:
     if config.subject is None:
         raise UsageError(
             "--input without --subject",
             expected="the label of who was recorded",
             remedy="add --subject, such as --subject 01",
         )
-    name = index.file.target_name
-    own = name if index.space.projector or name in known_models() else None
-    model = Reconstructor.from_pretrained(
-        config.model or own or default_model("fmri"), device=config.device
+    decoded = decode_recording(
+        index,
+        config.input or "",
+        subject=config.subject,
+        trials=config.trials,
+        model=config.model,
+        average=config.average,
+        device=config.device,
     )
-    recording = model.read(config.input or "", subject=config.subject, trials=config.trials)
-    items, table = items_of(recording, config.average)
-    names = [
-        f"item {row}" if stimulus == UNKNOWN else str(stimulus)
-        for row, stimulus in enumerate(table["stimulus_id"])
-    ]
-    if config.average == "none":
-        names = [f"{name} {trial}" for name, trial in zip(names, table["source_trials"],
-                                                          strict=True)]  # fmt: skip
-    embedding = model.embed(items)
-    return Queries(
-        names,
-        embedding.main,
-        model.parts.target.spec,
-        [None] * len(names),
-        f"the model {model.parts.name}",
-    )
+    parts = decoded.model.parts
+    origin = f"the model {parts.name}"
+    if parts.target.spec.hash == index.space.target.hash:
+        lend_projector(index, parts.retrieval, origin)
+    pictures: list[Pictures | None] = [None] * len(decoded.names)
+    return Queries(decoded.names, decoded.embedding, parts.target.spec, pictures, origin, decoded)
+
+
+def _own_encoder(config: RetrieveConfig, index: AnyIndex) -> KeyEncoder:
+    """Return the index's target with the index's projection.
+
+    A model that was trained again on the same target has another projection by now.
+    """
+    encoder = open_encoder(index.file.target_name, device=_device(config))
+    if encoder.space.target.hash != index.space.target.hash:
+        return encoder  # is refused with both names
+    lend_projector(index, encoder.projector, encoder.name)
+    if encoder.space.projector == index.space.projector:
+        return encoder
+    return KeyEncoder(encoder.name, encoder.target, index.projector)
 
 
 def _of_pictures(image: str, encoder: KeyEncoder) -> Queries:
@@ -183,15 +227,22 @@ def _of_pictures(image: str, encoder: KeyEncoder) -> Queries:
 
 
 def _write(
-    folder: Path, config: RetrieveConfig, index: Index, queries: Queries, result: SearchResult
+    folder: Path,
+    config: RetrieveConfig,
+    index: AnyIndex,
+    queries: Queries,
+    result: SearchResult,
+    sure: pd.DataFrame | None,
 ) -> None:
     table = result.table(queries.names)
-    with atomic_path(folder / "results.tsv") as temporary:
-        table.to_csv(temporary, sep="\t", index=False, float_format="%.6f", na_rep="")
-    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+    for name, rows in (("results.tsv", table), ("confidence.tsv", sure)):
+        if rows is not None:
+            with atomic_path(folder / name) as temporary:
+                rows.to_csv(temporary, sep="\t", index=False, float_format="%.6f", na_rep="")
+    found: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
     counts = (result.rows >= 0).sum(axis=1)
     starts = np.cumsum([0, *counts])
-    drawn = [rows[a:b] for a, b in pairwise(starts[: MAX_QUERIES + 1])]
+    drawn = [found[a:b] for a, b in pairwise(starts[: MAX_QUERIES + 1])]
     for mine in drawn:
         pictures = found_pictures(str(one["path"]) for one in mine)
         for one, picture in zip(mine, pictures, strict=True):
@@ -214,10 +265,22 @@ def _write(
         ("Queries", queries.origin),
         ("Index", f"{config.index} ({index.file.hash})"),
         ("Space", index.space.describe()),
-        ("Search", ", ".join([index.file.kind, index.file.metric])),
+        (
+            "Search",
+            f"{index.file.kind if isinstance(index, Index) else 'Qdrant'}, {index.file.metric}",
+        ),
         ("Versions", ", ".join(f"{name} {v}" for name, v in package_versions().items())),
     ]
     write_text(
         folder / "report.html",
-        render_retrieval(asked, drawn, n=len(index), provenance=provenance),
+        render_retrieval(asked, drawn, n=len(index), provenance=provenance, sure=_words(sure)),
     )
+
+
+def _words(sure: pd.DataFrame | None) -> dict[str, str]:
+    """Return for each query how probable it is that the seen picture is among the first k."""
+    words: dict[str, str] = {}
+    for query, k, value in () if sure is None else sure.dropna().itertuples(index=False):
+        words[query] = f"{words[query]}, " if query in words else "if it is indexed: "
+        words[query] += f"first {value:.2f}" if k == 1 else f"among the first {k} {value:.2f}"
+    return words

@@ -19,8 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.pictures import Pictures
 from phosphene.pipelines.retrieval.building import IndexConfig, build_index
 from phosphene.pipelines.retrieval.index import Index
+from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
+from phosphene.pipelines.training.engine import EngineConfig
+from phosphene.storage import save_array
 
 Array = np.ndarray[Any, Any]
 TARGET, SIDE, N = "pixels:6x3", 6, 40
@@ -128,3 +133,42 @@ def spread_vectors() -> Array:
     centres = rng.standard_normal((120, 16))
     values = centres[rng.integers(0, 120, 1200)] + 0.4 * rng.standard_normal((1200, 16))
     return values.astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory, tiny_pictures: Pictures) -> Path:
+    root = tmp_path_factory.mktemp("scenes")
+    for number, pixels in enumerate(tiny_pictures):
+        Image.fromarray(pixels).save(root / f"{number:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def decoder(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "decoder"
+    settings = {
+        "token_rank": 10, "latent_rank": 10, "prior": "identity", "strengths": (1.0,),
+        "prior_training": EngineConfig(epochs=1),
+    }  # fmt: skip
+    train_decoder(
+        DecoderConfig.model_validate(
+            {
+                "dataset": str(tiny_dataset), "output": str(folder),
+                "target": str(tiny_parts_folder / "target"),
+                "generator": str(tiny_parts_folder / "generator"), **settings,
+            }
+        )
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scan(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recording of subject 01 as files."""
+    root = tmp_path_factory.mktemp("scan")
+    recording = CanonicalDataset.open(tiny_dataset).recording("01")
+    save_array(root / "scan.npy", np.asarray(recording.data))
+    recording.trials[["stimulus_id"]].to_csv(root / "scan.tsv", sep="\t", index=False)
+    return root / "scan.npy"

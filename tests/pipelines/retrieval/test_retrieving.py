@@ -13,47 +13,15 @@ import torch
 from PIL import Image
 
 from phosphene import Index, Reconstruction, Reconstructor
-from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import Pictures
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.retrieval import RetrievalGenerator
 from phosphene.pipelines.retrieval.key_encoder import projector_hash
-from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
-from phosphene.pipelines.training.engine import EngineConfig
-from phosphene.storage import read_json, save_array
+from phosphene.storage import read_json
 
 Array = np.ndarray[Any, Any]
 Cli = Callable[..., Any]
 COLUMNS = ["query", "rank", "score", "id", "path", "caption"]
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory, tiny_pictures: Pictures) -> Path:
-    root = tmp_path_factory.mktemp("scenes")
-    for number, pixels in enumerate(tiny_pictures):
-        Image.fromarray(pixels).save(root / f"{number:03d}.png")
-    return root
-
-
-@pytest.fixture(scope="module")
-def decoder(
-    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "decoder"
-    settings = {
-        "token_rank": 10, "latent_rank": 10, "prior": "identity", "strengths": (1.0,),
-        "prior_training": EngineConfig(epochs=1),
-    }  # fmt: skip
-    train_decoder(
-        DecoderConfig.model_validate(
-            {
-                "dataset": str(tiny_dataset), "output": str(folder),
-                "target": str(tiny_parts_folder / "target"),
-                "generator": str(tiny_parts_folder / "generator"), **settings,
-            }
-        )
-    )  # fmt: skip
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +34,6 @@ def index(scenes: Path, decoder: Path, cli: Cli, tmp_path_factory: pytest.TempPa
     ).succeeds()  # fmt: skip
     assert done.out.splitlines()[-1] == f"index: {folder}"
     return folder
-
-
-@pytest.fixture(scope="module")
-def scan(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recording of subject 01 as files."""
-    root = tmp_path_factory.mktemp("scan")
-    recording = CanonicalDataset.open(tiny_dataset).recording("01")
-    save_array(root / "scan.npy", np.asarray(recording.data))
-    recording.trials[["stimulus_id"]].to_csv(root / "scan.tsv", sep="\t", index=False)
-    return root / "scan.npy"
 
 
 def results(folder: Path) -> pd.DataFrame:
