@@ -186,6 +186,15 @@ class NetworkEncoder(nn.Module, Component, ABC):
         UsageError
             If it knows the subject already.
         """
+        label = self.check_new(subject)
+        like = next(self.parameters())
+        self.voxels[label] = int(n_voxels)
+        self.__dict__["_recorded_config"]["voxels"] = dict(self.voxels)
+        self.make_subject(label, int(n_voxels))
+        self.to(device=like.device, dtype=like.dtype)
+
+    def check_new(self, subject: str) -> str:
+        """Return the label of a subject that it does not know yet."""
         label = check_subject(subject)
         if label in self.voxels:
             raise UsageError(
@@ -193,11 +202,7 @@ class NetworkEncoder(nn.Module, Component, ABC):
                 expected="a new subject",
                 remedy="give the new recording a label of its own",
             )
-        like = next(self.parameters())
-        self.voxels[label] = int(n_voxels)
-        self.__dict__["_recorded_config"]["voxels"] = dict(self.voxels)
-        self.make_subject(label, int(n_voxels))
-        self.to(device=like.device, dtype=like.dtype)
+        return label
 
     def own_parameters(self, subject: str) -> dict[str, nn.Parameter]:
         """Return the parameters that belong to one subject alone, by name."""

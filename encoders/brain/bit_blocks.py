@@ -78,7 +78,8 @@ class CrossBlock(nn.Module):
 
 
 def _split(values: Tensor, heads: int) -> Tensor:
-    return values.unflatten(-1, (heads, -1)).transpose(1, 2)
+    found: Tensor = values.unflatten(-1, (heads, -1))
+    return found.transpose(1, 2)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

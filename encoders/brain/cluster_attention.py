@@ -105,8 +105,8 @@ class ClusterAttention(nn.Module):
         For comparison; parameters as in :meth:`forward`, with the cluster (n_voxels,) of each
         voxel.
         """
-        nodes = voxels[..., None] * embedding
-        key, value = self.lin_key(nodes), self.lin_value(nodes)
+        sent = voxels[..., None] * embedding
+        key, value = self.lin_key(sent), self.lin_value(sent)
         query = self.lin_query(centers)[cluster]
         logits = (key * query).sum(-1) / math.sqrt(self.width)
         rows = cluster.expand_as(logits)
