@@ -13,6 +13,7 @@ from phosphene.errors import AssetError, InputError
 from phosphene.pipelines.evaluation.block_pairs import block_size, blocks_of
 from phosphene.pipelines.evaluation.pairing import average_by_picture, win_scores
 from phosphene.pipelines.evaluation.permutation import exchange_labels, permutation_test
+from phosphene.pipelines.evaluation.within import within_category
 from phosphene.pipelines.metrics import (
     bootstrap_interval,
     mean_squared_error,
@@ -26,7 +27,6 @@ from phosphene.schemas import (
     MetricValue,
     PermutedPairing,
     Protocol,
-    WithinCategory,
 )
 from phosphene.trials import UNKNOWN
 
@@ -217,6 +217,18 @@ def _identification(
     matrix, first = np.mean([one for one, _ in wins], axis=0), wins[0][1]
     drawn = exchange_labels(len(matrix), n_permutations=N_PERMUTATIONS, seed=SEED)
     test = permutation_test(matrix, drawn)
+    within = None
+    if kinds is not None:
+        inside, same = told(kinds)
+        within = within_category(
+            inside,
+            matrix,
+            kinds[first],
+            interval=lambda known: bootstrap_interval(known, pictures=labels),
+            collapsed=same,
+            n_permutations=N_PERMUTATIONS,
+            seed=SEED,
+        )
     return MetricValue(
         id=name,
         value=float(np.nanmean(scores)),
@@ -233,28 +245,5 @@ def _identification(
             n_permutations=len(test.null),
             rule="pictures exchanged",
         ),
-        within_category=None
-        if kinds is None
-        else _within(*told(kinds), labels, matrix, kinds[first]),
+        within_category=within,
     ), scores
-
-
-def _within(
-    scores: Array, collapsed: bool, labels: Array, matrix: Array, kinds: Array
-) -> WithinCategory | None:
-    """Return identification within categories, and what exchanging pictures there scores."""
-    known = np.isfinite(scores)
-    if not known.any():
-        return None
-    drawn = exchange_labels(len(matrix), within=kinds, n_permutations=N_PERMUTATIONS, seed=SEED)
-    test = permutation_test(matrix, drawn)
-    several = len(np.unique(labels[known])) > 1
-    return WithinCategory(
-        value=float(scores[known].mean()),
-        interval=bootstrap_interval(scores, pictures=labels) if several else None,
-        chance=0.5,
-        n_items=int(known.sum()),
-        collapsed=collapsed,
-        shuffled=test.chance,
-        p_value=test.p_value,
-    )

@@ -21,11 +21,17 @@ def evaluate(
     ctx: typer.Context,
     predictions: Annotated[
         str | None,
-        typer.Option(help="Folder of pictures named by identifier, or output of `reconstruct`."),
+        typer.Option(
+            help="Folder of pictures named by identifier, output of `reconstruct`, or a table "
+            "(TSV) of captions."
+        ),
     ] = None,
     truth: Annotated[
         str | None,
-        typer.Option(help="Folder of shown pictures by identifier, or a dataset. [as stored]"),
+        typer.Option(
+            help="Folder of shown pictures by identifier, a dataset, or a table of captions. "
+            "[as stored]"
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Model to decode a dataset with, in place of --predictions.")
@@ -34,7 +40,8 @@ def evaluate(
         str | None, typer.Option(help="Folder written by `phosphene prepare`.")
     ] = None,
     suite: Annotated[
-        str | None, typer.Option(help="quick, nsd, mindeye2, things-eeg or video. [quick]")
+        str | None,
+        typer.Option(help="quick, nsd, mindeye2, things-eeg, video or captions. [quick]"),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -61,12 +68,23 @@ def evaluate(
         str | None,
         typer.Option(help="Table (TSV) with the scene each clip was cut from (suite video)."),
     ] = None,
+    simulation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of `phosphene simulate fmri` behind a dataset, one per subject: adds "
+            "the share of the ideal observer."
+        ),
+    ] = None,
     size: Annotated[
         int | None, typer.Option(help="Side at which both are compared. [the smaller one's]")
     ] = None,
     allow_missing: Annotated[
         bool,
         typer.Option("--allow-missing", help="Score although shown pictures lack a prediction."),
+    ] = False,
+    allow_seen: Annotated[
+        bool,
+        typer.Option("--allow-seen", help="Judge a model although it saw test pictures."),
     ] = False,
     network: Annotated[
         str | None, typer.Option(help="Folder with weights of the metrics' networks.")
@@ -78,6 +96,9 @@ def evaluate(
     batch_size: Annotated[int | None, typer.Option(help="Pictures at a time. [32]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
     seed: Seed = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run of --model.")
+    ] = False,
     config: ConfigFile = None,
     sets: Sets = None,
 ) -> None:
@@ -109,8 +130,10 @@ def evaluate(
         "steps": steps,
         "category": category,
         "scenes": scenes,
+        "simulations": tuple(simulation) if simulation else None,
         "size": size,
         "allow_missing": True if allow_missing else None,
+        "allow_seen": True if allow_seen else None,
         "network": network,
         "cache": cache,
         "batch_size": batch_size,
@@ -118,7 +141,7 @@ def evaluate(
         "seed": seed,
     }
     settings = resolve_config(EvaluateConfig, file=config, sets=sets or (), flags=flags)
-    path, result = run(settings)
+    path, result = run(settings, resume=resume)
     for line in summary_lines(result):
         typer.echo(line)
     typer.echo(f"evaluation: {path}")

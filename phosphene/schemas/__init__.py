@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from phosphene.schemas.audit import AuditFile, AuditFinding
 from phosphene.schemas.base import Stored
-from phosphene.schemas.dataset import DatasetFile, SubjectGeometry
+from phosphene.schemas.dataset import DatasetFile, SensorGeometry, SubjectGeometry
 from phosphene.schemas.evaluation import (
     AbsentMetric,
+    AcrossSubjects,
     EvaluatedItem,
     EvaluatedMetric,
     EvaluationControl,
@@ -14,6 +15,7 @@ from phosphene.schemas.evaluation import (
     EvaluationProtocol,
     PermutedPairing,
     RepetitionScores,
+    ShareOfIdeal,
     WithinCategory,
 )
 from phosphene.schemas.index import (
@@ -43,6 +45,7 @@ from phosphene.schemas.output import (
 
 __all__ = [
     "AbsentMetric",
+    "AcrossSubjects",
     "AuditFile",
     "AuditFinding",
     "CalibrationPoint",
@@ -69,6 +72,8 @@ __all__ = [
     "RetrievalFile",
     "RunFile",
     "SearchSpace",
+    "SensorGeometry",
+    "ShareOfIdeal",
     "Stored",
     "SubjectGeometry",
     "TargetSpec",

@@ -11,6 +11,7 @@ from phosphene.schemas.model import Protocol
 
 __all__ = [
     "AbsentMetric",
+    "AcrossSubjects",
     "EvaluatedItem",
     "EvaluatedMetric",
     "EvaluationControl",
@@ -18,6 +19,7 @@ __all__ = [
     "EvaluationProtocol",
     "PermutedPairing",
     "RepetitionScores",
+    "ShareOfIdeal",
     "WithinCategory",
 ]
 
@@ -41,12 +43,15 @@ class PermutedPairing(Part):
     n_permutations : int
     rule : str
         What was exchanged among what.
+    p_holm : float or None
+        The p-value corrected for all metrics of the result that have one (Holm).
     """
 
     mean: float | None
     p_value: float | None
     n_permutations: int
     rule: str
+    p_holm: float | None = None
 
 
 class WithinCategory(Part):
@@ -68,6 +73,41 @@ class WithinCategory(Part):
     collapsed: bool
     shuffled: float | None = None
     p_value: float | None = None
+
+
+class AcrossSubjects(Part):
+    """Subjects as the random factor: what another person may score.
+
+    Attributes
+    ----------
+    interval : (float, float)
+        95 %, Student's t over subjects.
+    p_value : float or None
+        Two-sided, against chance; ``None`` where chance is not known.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    p_value: float | None
+    n_subjects: int
+    rule: str
+
+
+class ShareOfIdeal(Part):
+    """How far a score is on the way from chance to the ideal observer of a virtual subject.
+
+    Attributes
+    ----------
+    ideal : float
+        What maximum likelihood with the true model and noise scores, mean over subjects.
+    repetitions : int
+        Trials that were averaged for it, as for the predictions.
+    """
+
+    share: float
+    ideal: float
+    chance: float
+    repetitions: int
 
 
 class EvaluatedMetric(Part):
@@ -103,6 +143,8 @@ class EvaluatedMetric(Part):
     permuted: PermutedPairing
     controls: dict[str, float | None]
     within_category: WithinCategory | None = None
+    across_subjects: AcrossSubjects | None = None
+    share_of_ideal: ShareOfIdeal | None = None
     per_subject: dict[str, float]
     per_item: list[float | None]
     n_items: int

@@ -9,16 +9,18 @@ import numpy as np
 
 from phosphene.pipelines.evaluation.permutation import p_value
 from phosphene.pipelines.evaluation.scoring import MetricScores, SubjectScores
+from phosphene.pipelines.evaluation.statistics import adjust_p_values, group_result
 from phosphene.pipelines.metrics.intervals import bootstrap_interval
 from phosphene.schemas import (
     AbsentMetric,
+    AcrossSubjects,
     EvaluatedMetric,
     PermutedPairing,
     RepetitionScores,
     WithinCategory,
 )
 
-__all__ = ["INTERVAL_RULE", "assemble_curve", "assemble_metrics", "fewer_name"]
+__all__ = ["INTERVAL_RULE", "assemble_curve", "assemble_metrics", "corrected", "fewer_name"]
 
 Array = np.ndarray[Any, Any]
 INTERVAL_RULE = "95 % percentile bootstrap over pictures, 4,000 resamples, seed 0"
@@ -57,7 +59,7 @@ def assemble_metrics(
         else:
             parts = {label: (one.rows, one.metrics[name]) for label, one in subjects.items()}
             metrics.append(_assemble(parts, np.asarray(pictures)))
-    return metrics, absent
+    return corrected(metrics), absent
 
 
 def _assemble(
@@ -79,6 +81,7 @@ def _assemble(
         permuted=permuted,
         controls=_controls(scores),
         within_category=_within(_spread(parts, len(pictures), "within"), pictures, scores),
+        across_subjects=_across_subjects(parts, pictures, chance),
         per_subject={label: one.value for label, (_, one) in parts.items() if label is not None},
         per_item=[] if per_item is None else [_finite(score) for score in per_item],
         n_items=n_items,
@@ -87,6 +90,46 @@ def _assemble(
         collapsed=any(one.collapsed for one in scores),
         note="; ".join(dict.fromkeys(one.note for one in scores if one.note)),
     )
+
+
+def _across_subjects(
+    parts: Mapping[str | None, tuple[list[int], MetricScores]],
+    pictures: Array,
+    chance: float | None,
+) -> AcrossSubjects | None:
+    """Take subjects as the random factor; ``None`` for one, which says nothing of others."""
+    if len(parts) < 2:
+        return None
+    scores, shown = {}, {}
+    for label, (rows, one) in parts.items():
+        whole = one.per_item is None or not np.isfinite(one.per_item).any()
+        scores[str(label)] = np.array([one.value]) if whole else np.asarray(one.per_item)
+        shown[str(label)] = np.array(["all"]) if whole else pictures[rows]
+    found = group_result(scores, pictures=shown, chance=chance)
+    assert found.interval is not None
+    return AcrossSubjects(
+        value=found.value,
+        interval=found.interval,
+        p_value=found.p_value,
+        n_subjects=len(found.rows),
+        rule="Student's t over subjects' means"
+        + ("" if chance is None else f", two-sided against {chance:.3g}"),
+    )
+
+
+def corrected(metrics: Sequence[EvaluatedMetric]) -> list[EvaluatedMetric]:
+    """Return metrics with p-values of the pairing also corrected for their number (Holm)."""
+    tested = [one for one in metrics if one.permuted.p_value is not None]
+    if not tested:
+        return list(metrics)
+    values = adjust_p_values([float(one.permuted.p_value or 0) for one in tested], "holm")
+    known = {one.id: float(value) for one, value in zip(tested, values, strict=True)}
+    return [
+        one.model_copy(
+            update={"permuted": one.permuted.model_copy(update={"p_holm": known.get(one.id)})}
+        )
+        for one in metrics
+    ]
 
 
 def _spread(
@@ -135,8 +178,7 @@ def _permuted(scores: Sequence[MetricScores]) -> PermutedPairing:
         mean=float(np.mean(wrong)),
         p_value=p_value(observed, null, higher_is_better=spec.higher_is_better),
         n_permutations=len(null),
-        rule="pictures exchanged"
-        + (" within random blocks" if "within" in tests[0].rule else "")
+        rule="; ".join(dict.fromkeys(test.rule for test in tests))
         + (", each subject alone" if len(tests) > 1 else ""),
     )
 

@@ -16,6 +16,7 @@ from phosphene.pipelines.evaluation.predictions import Item, Predictions
 from phosphene.pipelines.evaluation.reading import PairReader
 from phosphene.pipelines.evaluation.rivals import mean_of_training
 from phosphene.pipelines.evaluation.shown import Shown
+from phosphene.pipelines.evaluation.unseen import names_agree
 from phosphene.schemas import MetricsFile, Protocol, RunFile
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class Background:
             return self.seen
         known = set(self.training.train_picture_hashes)
         names = set(self.training.train_stimulus_ids)
+        if self.dataset is not None and not names_agree(self.training, self.dataset):
+            names = set()
         found = sum(hashes[item.picture] in known or item.picture in names for item in items)
         return max(found, self.seen or 0)
 

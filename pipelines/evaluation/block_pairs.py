@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from phosphene.data.pictures import Pictures
+from phosphene.pipelines.evaluation.exchange import Exchange
 from phosphene.pipelines.evaluation.reading import PairReader
 from phosphene.progress import progress
 
@@ -62,15 +63,30 @@ class BlockPairs:
         Items of one subject.
     size : int
         Pictures per block.
+    exchange : Exchange, optional
+        Blocks lie within its groups.
     """
 
-    def __init__(self, reader: PairReader, rows: Sequence[int], *, size: int, seed: int) -> None:
+    def __init__(
+        self,
+        reader: PairReader,
+        rows: Sequence[int],
+        exchange: Exchange | None = None,
+        *,
+        size: int,
+        seed: int,
+    ) -> None:
         self.reader = reader
         self.pictures = sorted({reader.items[row].picture for row in rows})
         self.rows = {name: [] for name in self.pictures}  # type: dict[str, list[int]]
         for row in rows:
             self.rows[reader.items[row].picture].append(row)
-        self.blocks = blocks_of(len(self.pictures), size, seed=seed)
+        within = None if exchange is None else exchange.within(self.pictures)
+        codes = np.zeros(len(self.pictures), dtype=int) if within is None else within
+        members = [np.flatnonzero(codes == code) for code in np.unique(codes)]
+        self.blocks = [
+            own[block] for own in members for block in blocks_of(len(own), size, seed=seed)
+        ]
 
     @property
     def groups(self) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "ControlEmbedding",
+    "control_embeddings",
     "fewer_repetitions",
     "nearest_training",
     "noise_brain",
@@ -29,6 +31,66 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ControlEmbedding:
+    """What a control renders in place of predictions.
+
+    Attributes
+    ----------
+    embedding : BrainEmbedding
+    prior : bool
+        Whether it goes through the prior; a true embedding is where that would bring it to.
+    """
+
+    embedding: BrainEmbedding
+    prior: bool = True
+
+
+def control_embeddings(
+    model: Reconstructor,
+    items: Recording,
+    embedding: BrainEmbedding,
+    truth: BrainEmbedding,
+    pictures: Sequence[str],
+    *,
+    seed: int,
+) -> dict[str, ControlEmbedding | str]:
+    """Return what stands in for predicted embeddings, or why it cannot.
+
+    Parameters
+    ----------
+    model : Reconstructor
+    items : Recording
+        One row per item, as it was decoded.
+    embedding, truth : BrainEmbedding
+        Predicted, and from :func:`true_embedding`.
+    pictures : sequence of str
+        What each item is of.
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``shuffled_brain`` and ``noise_brain``: what the generator invents;
+        ``truth_through_generator``: true embedding and low-level latent, without the prior;
+        ``oracle_embedding``: true embedding, low-level latent from the brain.
+    """
+    found: dict[str, ControlEmbedding | str] = {}
+    if len(set(pictures)) > 1:
+        order = other_brains(pictures, seed=seed)
+        found["shuffled_brain"] = ControlEmbedding(embedding[order])
+    else:
+        found["shuffled_brain"] = "one picture: there is no other brain to take"
+    found["noise_brain"] = ControlEmbedding(model.embed(noise_brain(items, seed=seed)))
+    found["truth_through_generator"] = ControlEmbedding(truth, prior=False)
+    if model.parts.branch is None or model.strength == 1 or embedding.lowlevel is None:
+        found["oracle_embedding"] = "no low-level branch: the same as truth_through_generator"
+    else:
+        oracle = replace(truth, lowlevel=embedding.lowlevel)
+        found["oracle_embedding"] = ControlEmbedding(oracle, prior=False)
+    return found
 
 
 def true_embedding(model: Reconstructor, pictures: PictureFiles) -> BrainEmbedding:

@@ -10,12 +10,14 @@ import numpy as np
 
 from phosphene.data.pictures import Pictures
 from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.evaluation.pairing import correlation_matrix, win_scores
 from phosphene.pipelines.evaluation.permutation import (
     PermutationResult,
     exchange_labels,
     permuted_statistic,
 )
 from phosphene.pipelines.evaluation.statistics import grouped_interval
+from phosphene.pipelines.evaluation.within import within_category
 from phosphene.pipelines.metrics.clips import (
     ClipMeasure,
     ClipMetric,
@@ -24,9 +26,11 @@ from phosphene.pipelines.metrics.clips import (
     mostly_one,
     still_clips,
 )
+from phosphene.pipelines.metrics.features import identify_among
 from phosphene.pipelines.metrics.intervals import bootstrap_interval
 from phosphene.pipelines.metrics.specs import MetricSpec, create_metric
 from phosphene.progress import progress
+from phosphene.schemas import WithinCategory
 
 __all__ = ["ClipScores", "score_clips"]
 
@@ -55,6 +59,8 @@ class ClipScores:
         Of the pairing of predictions and truths.
     collapsed : bool
         Whether most predictions are one and the same to a metric that tells clips apart.
+    within : WithinCategory or None
+        Two-way identification among clips of the same category, where the metric identifies.
     """
 
     spec: MetricSpec
@@ -64,6 +70,7 @@ class ClipScores:
     controls: dict[str, float]
     permuted: PermutationResult
     collapsed: bool = False
+    within: WithinCategory | None = None
 
 
 def score_clips(
@@ -72,6 +79,7 @@ def score_clips(
     truth: Pictures,
     *,
     scenes: Sequence[Any] | Array | None = None,
+    categories: Sequence[str] | None = None,
     runs: Sequence[Any] | Array | None = None,
     rivals: Mapping[str, Pictures] | None = None,
     n_permutations: int = 200,
@@ -90,6 +98,8 @@ def score_clips(
         uint8, at least two clips.
     scenes : sequence of length n, optional
         What each clip was cut from: clips of one scene are drawn together in intervals.
+    categories : sequence of length n, optional
+        Of what kind each clip is.
     runs : sequence of length n, optional
         Truths are exchanged within runs only.
     rivals : mapping of str to ndarray of shape (n, F, H, W, 3), optional
@@ -139,6 +149,33 @@ def score_clips(
         },
         permuted=permuted,
         collapsed=measure.whole_set and mostly_one(whole["predicted"]),
+        within=None
+        if categories is None or not measure.whole_set
+        else _within(whole["predicted"], whole["truth"], categories, scenes, n_permutations, seed),
+    )
+
+
+def _within(
+    predicted: Array,
+    truth: Array,
+    categories: Sequence[str],
+    scenes: Sequence[Any] | Array | None,
+    n_permutations: int,
+    seed: int,
+) -> WithinCategory | None:
+    """Tell clips apart among those of one category."""
+    kinds = np.asarray(categories)
+    found = identify_among(predicted, truth, groups=kinds)
+    told = np.isfinite(found.scores)
+    several = scenes is None or len(set(np.asarray(scenes)[told].tolist())) > 1
+    return within_category(
+        found.scores,
+        win_scores(correlation_matrix(predicted, truth)),
+        kinds,
+        interval=lambda scores: _interval(scores, scenes, seed) if several else None,
+        collapsed=found.collapsed,
+        n_permutations=n_permutations,
+        seed=seed,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,16 +13,12 @@ import numpy as np
 
 from phosphene.data.pictures import Pictures, picture_hash
 from phosphene.errors import AssetError, InputError, UsageError
-from phosphene.pipelines.evaluation.assemble import INTERVAL_RULE
+from phosphene.pipelines.evaluation.assemble import INTERVAL_RULE, corrected
 from phosphene.pipelines.evaluation.background import Background
 from phosphene.pipelines.evaluation.clip_controls import ClipScores, score_clips
 from phosphene.pipelines.evaluation.config import EvaluateConfig
 from phosphene.pipelines.evaluation.predictions import Item, match_items, read_predictions
-from phosphene.pipelines.evaluation.records import (
-    evaluation_versions,
-    item_record,
-    protocol_record,
-)
+from phosphene.pipelines.evaluation.records import evaluation_record, item_record, protocol_record
 from phosphene.pipelines.evaluation.rivals import OF_CLIPS, absent_controls
 from phosphene.pipelines.evaluation.shown import Shown, read_categories
 from phosphene.pipelines.metrics.specs import METRICS
@@ -34,7 +30,6 @@ __all__ = [
     "ClipEvaluation",
     "clip_evaluation",
     "evaluate_clips",
-    "is_of_clips",
     "read_clip",
 ]
 
@@ -74,43 +69,30 @@ def clip_evaluation(config: EvaluateConfig, names: Sequence[str], building: Path
         found.items, found.shown, background, found.hashes, found.n_missing, found.size_rule
     )
     present = [name for name in OF_CLIPS if found.metrics]
-    return EvaluationFile(
-        name=config.name or background.name,
-        predictions=str(config.predictions),
-        suite="chosen metrics" if config.metrics else config.suite,
-        config=config.model_dump(mode="json", exclude={"output"}),
-        model=None,
-        model_hash=None,
+    if any(metric.within_category is not None for metric in found.metrics):
+        present.append("within_category")
+    reason = (
+        "no two clips of one category, or no metric that identifies"
+        if config.category
+        else "categories are not known: give --category"
+    )
+    return evaluation_record(
+        config,
+        background,
         protocol=protocol,
         items=[item_record(item, found.hashes, found.root) for item in found.items],
         metrics=found.metrics,
         absent=found.absent,
-        controls=absent_controls(present, {}, otherwise="no metric could be computed", clips=True),
-        audit=None,
-        n_seen_in_training=None,
+        controls=absent_controls(
+            present,
+            {"within_category": reason},
+            otherwise="no metric could be computed",
+            of="clips",
+        ),
         seeds={"seed": config.seed, "bootstrap": config.seed},
         interval_rule=INTERVAL_RULE + ("; clips of one scene together" if config.scenes else ""),
-        versions=evaluation_versions(),
         started=started,
     )
-
-
-def is_of_clips(names: Sequence[str]) -> bool:
-    """Return whether these metrics compare clips.
-
-    Raises
-    ------
-    UsageError
-        If some do and some compare pictures.
-    """
-    kinds = {METRICS[name].spec.kind == "video" for name in names}
-    if len(kinds) > 1:
-        raise UsageError(
-            "metrics of clips together with metrics of pictures",
-            expected="metrics of one of the two",
-            remedy="evaluate twice",
-        )
-    return kinds == {True}
 
 
 def read_clip(path: Path) -> Pictures:
@@ -164,6 +146,11 @@ def evaluate_clips(config: EvaluateConfig, names: Sequence[str], work: Path) -> 
     if config.scenes is not None:
         known = read_categories(config.scenes, shown)
         scenes = [known[item.picture] for item in items]
+    kinds = None
+    if config.category is not None:
+        known = read_categories(config.category, shown)
+        items = [replace(item, category=known[item.picture]) for item in items]
+        kinds = [known[item.picture] for item in items]
     truth = _decoded([shown.files[item.picture] for item in items], work / "truth.npy", "truths")
     made = _decoded([item.files[0] for item in items], work / "made.npy", "predictions")
     hashes = {item.picture: picture_hash(truth[row]) for row, item in enumerate(items)}
@@ -179,6 +166,7 @@ def evaluate_clips(config: EvaluateConfig, names: Sequence[str], work: Path) -> 
                 made,
                 truth,
                 scenes=scenes,
+                categories=kinds,
                 n_permutations=config.n_permutations,
                 seed=config.seed,
                 **options,
@@ -192,7 +180,9 @@ def evaluate_clips(config: EvaluateConfig, names: Sequence[str], work: Path) -> 
             metrics.append(_metric(found))
     shape = " x ".join(map(str, truth.shape[1:4]))
     rule = f"clips of {shape} (frames, height, width)"
-    return ClipEvaluation(predictions.root, items, n_missing, shown, hashes, metrics, absent, rule)
+    return ClipEvaluation(
+        predictions.root, items, n_missing, shown, hashes, corrected(metrics), absent, rule
+    )
 
 
 def _true_clips(truth: str | None) -> Shown:
@@ -245,6 +235,7 @@ def _metric(found: ClipScores) -> EvaluatedMetric:
             rule="clips exchanged",
         ),
         controls=_known(found.controls),
+        within_category=found.within,
         per_subject={},
         per_item=[float(score) if np.isfinite(score) else None for score in found.scores],
         n_items=int(np.isfinite(found.scores).sum()),

@@ -305,7 +305,8 @@ def comparison_table(comparison: Comparison) -> str:
     for row in comparison.differences:
         values = (row.first, row.second, row.difference, *row.interval, row.p_value, row.corrected)
         cells = [row.id, *(f"{value:.6g}" for value in values), row.better, str(row.n_pictures)]
-        controls = [*_controls(row).values(), [None, None]][:4]
+        controls = list(_controls(row).values())
         cells += [number(value) for pair in controls for value in pair]
+        cells += [number(None)] * 2 * (4 - len(controls))
         lines.append("\t".join([*cells, *(" ".join(one.split()) for one in comparison.overlaps)]))
     return "\n".join(lines) + "\n"

@@ -28,8 +28,10 @@ class EvaluateConfig(Config):
     steps: int | None = None
     category: str | None = None
     scenes: str | None = None
+    simulations: tuple[str, ...] = ()
     size: int | None = None
     allow_missing: bool = False
+    allow_seen: bool = False
     network: str | None = None
     cache: str | None = None
     batch_size: int = 32

@@ -11,8 +11,7 @@ import numpy as np
 from phosphene.data.pictures import Pictures, fit_pictures
 from phosphene.errors import InputError
 from phosphene.pipelines.evaluation.brain_controls import (
-    noise_brain,
-    other_brains,
+    control_embeddings,
     true_embedding,
     without_prior,
 )
@@ -186,26 +185,15 @@ def model_controls(
     seeds = np.array(
         [[item_seed(seed, items.subject, f"control {row}", 0)] for row in range(len(names))]
     )
-    embedding = model.embed(items)
-    found: ControlPictures = {
-        "noise_brain": _rendered(model, model.embed(noise_brain(items, seed=seed)), seeds)
-    }
-    if len(set(names)) > 1:
-        order = other_brains(names, seed=seed)
-        found["shuffled_brain"] = _rendered(model, embedding[order], seeds)
-    else:
-        found["shuffled_brain"] = Absent("one picture: there is no other brain to take")
     perfect = true_embedding(model, truth)  # type: ignore[arg-type]  # any iterable of pictures
     plain = without_prior(model)
-    found["truth_through_generator"] = _rendered(plain, perfect, seeds)
-    if model.parts.branch is None or model.strength == 1 or embedding.lowlevel is None:
-        found["oracle_embedding"] = Absent(
-            "no low-level branch takes part: the same as the truth through the generator"
-        )
-    else:
-        oracle = replace(perfect, lowlevel=embedding.lowlevel)
-        found["oracle_embedding"] = _rendered(plain, oracle, seeds)
-    return found
+    stand_ins = control_embeddings(model, items, model.embed(items), perfect, names, seed=seed)
+    return {
+        name: Absent(one)
+        if isinstance(one, str)
+        else _rendered(model if one.prior else plain, one.embedding, seeds)
+        for name, one in stand_ins.items()
+    }
 
 
 def _rendered(model: Reconstructor, embedding: BrainEmbedding, seeds: Array) -> Pictures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ def score_retrieval(
     drawn = None
     if len(names) > 1:
         count = min(n_permutations, MOST_PERMUTATIONS)
-        drawn = exchange_labels(len(names), n_permutations=count, seed=seed)
+        within = scores.exchange.within(names.tolist())
+        drawn = exchange_labels(len(names), within=within, n_permutations=count, seed=seed)
     for name, metric in metrics.items():
         outcome = compute(metric, keys["predicted"])
         if outcome.value is None or drawn is None:
@@ -77,7 +79,7 @@ def score_retrieval(
             outcome.collapsed,
             outcome.note,
             controls={rival: compute(metric, keys[rival]).value for rival in rivals},
-            test=test,
+            test=replace(test, rule=scores.exchange.rule),
             wrong=test.chance,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,10 @@ import numpy as np
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import write_picture
-from phosphene.errors import InputError
+from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.evaluation.background import Background, audit_facts
 from phosphene.pipelines.evaluation.brain_controls import (
+    control_embeddings,
     fewer_repetitions,
     nearest_training,
     noise_brain,
@@ -27,10 +28,11 @@ from phosphene.pipelines.evaluation.ceilings import noise_ceiling, signal_to_noi
 from phosphene.pipelines.evaluation.collapse import check_collapse
 from phosphene.pipelines.evaluation.predictions import Predictions, read_predictions
 from phosphene.pipelines.evaluation.shown import Shown, read_shown
+from phosphene.pipelines.evaluation.unseen import refuse_seen
 from phosphene.pipelines.output import picture_name
 from phosphene.pipelines.reconstructor import Reconstructor, items_of, picture_seeds
 from phosphene.progress import progress
-from phosphene.storage import atomic_path
+from phosphene.storage import atomic_path, read_json, write_json
 from phosphene.trials import UNKNOWN
 from phosphene.types import BrainEmbedding, Recording
 
@@ -39,9 +41,10 @@ if TYPE_CHECKING:
 
     from phosphene.pipelines.evaluation.config import EvaluateConfig
 
-__all__ = ["decode_dataset"]
+__all__ = ["SETTINGS_NAME", "decode_dataset"]
 
 Array = np.ndarray[Any, Any]
+SETTINGS_NAME = "settings.json"  # of a run that is going on
 
 
 @dataclass(eq=False)
@@ -96,17 +99,33 @@ class Decoded:
         label: str,
         model: Reconstructor | None = None,
     ) -> None:
-        """Render and write pictures batch by batch; no more than a batch is held."""
+        """Render and write pictures batch by batch; no more than a batch is held.
+
+        Items that an interrupted run has written are left as they are: an item's picture does not
+        depend on what else is in its batch.
+        """
         size = self.config.batch_size
+        rows = [row for row in range(len(embedding)) if not self._written(folder, row, seeds)]
+        if not rows:
+            return
+        import torch
+
         batches = (model or self.model).render(
-            embedding, seeds, batch_size=size, num_inference_steps=self.config.steps
+            embedding[torch.tensor(rows)],
+            seeds[rows],
+            batch_size=size,
+            num_inference_steps=self.config.steps,
         )
         words = f"subject {self.items.subject}: {label}"
-        for start, rendered in progress(batches, label=words, total=-(-len(embedding) // size)):
+        for start, rendered in progress(batches, label=words, total=-(-len(rows) // size)):
             for offset, samples in enumerate(rendered):
                 for sample, pixels in enumerate(samples):
-                    path = self.folder / folder / self.name(start + offset, sample)
+                    path = self.folder / folder / self.name(rows[start + offset], sample)
                     write_picture(path, pixels)
+
+    def _written(self, folder: str, row: int, seeds: Array) -> bool:
+        samples = range(seeds.shape[1])
+        return all((self.folder / folder / self.name(row, one)).is_file() for one in samples)
 
     def rendered_control(
         self, name: str, embedding: BrainEmbedding, *, prior: bool = True
@@ -139,9 +158,14 @@ def decode_dataset(config: EvaluateConfig, building: Path) -> tuple[Predictions,
     """
     dataset = CanonicalDataset.open(str(config.dataset))
     model = Reconstructor.from_pretrained(str(config.model), device=config.device)
+    _check_settings(building, config, model, dataset)
     subjects = _subjects(config.subjects, model, dataset)
+    judged = config.split == "test" and not config.allow_seen
+    unseen = refuse_seen(model, dataset) if judged else "not refused: pictures may have been seen"
     shown = read_shown(str(config.dataset), split=config.split, subjects=subjects)
     background = _background(config, model, dataset)
+    if background.audit is not None:
+        background.audit["held_out"] = unseen
     rivals: dict[str | int, dict[str, Path]] = {}
     tables: list[pd.DataFrame] = []
     for subject in subjects:
@@ -166,6 +190,26 @@ def decode_dataset(config: EvaluateConfig, building: Path) -> tuple[Predictions,
     if not background.noise_ceiling:
         background.reasons["noise_ceiling"] = "fewer than two pictures were shown repeatedly"
     return read_predictions(building / "predictions"), shown, background
+
+
+def _check_settings(
+    building: Path, config: EvaluateConfig, model: Reconstructor, dataset: CanonicalDataset
+) -> None:
+    """Write what a run was started with, or refuse to go on with something else."""
+    settings = config.model_dump(mode="json", exclude={"output", "cache", "device"})
+    settings |= {"model_hash": model.parts.hash, "dataset_hash": dataset.file.hash}
+    path = building / SETTINGS_NAME
+    if not path.is_file():
+        write_json(path, settings)
+        return
+    known = read_json(path)
+    if differing := [key for key in settings if known.get(key) != settings[key]]:
+        raise UsageError(
+            f"the interrupted run in {building.parent} was started with other settings: "
+            + ", ".join(f"{key} was {known.get(key)!r}" for key in differing),
+            expected="the same settings, model and dataset",
+            remedy="repeat the first command with --resume, or choose another --output",
+        )
 
 
 def _subjects(wanted: Sequence[str], model: Reconstructor, dataset: CanonicalDataset) -> list[str]:
@@ -234,23 +278,14 @@ def _controls(decoded: Decoded, reasons: dict[str, str]) -> dict[str | int, dict
     """
     model, found = decoded.model, dict[str | int, dict[str, Path]]()
     embedding, config = decoded.embedding, decoded.config
-    if len(set(decoded.pictures)) > 1:
-        order = other_brains(decoded.pictures, seed=config.seed)
-        found["shuffled_brain"] = decoded.rendered_control("shuffled_brain", embedding[order])
-    else:
-        reasons["shuffled_brain"] = "one picture: there is no other brain to take"
-    noise = model.embed(noise_brain(decoded.items, seed=config.seed))
-    found["noise_brain"] = decoded.rendered_control("noise_brain", noise)
-    found["truth_through_generator"] = decoded.rendered_control(
-        "truth_through_generator", decoded.truth, prior=False
+    stand_ins = control_embeddings(
+        model, decoded.items, embedding, decoded.truth, decoded.pictures, seed=config.seed
     )
-    if model.parts.branch is None or model.strength == 1 or embedding.lowlevel is None:
-        reasons["oracle_embedding"] = "no low-level branch: the same as truth_through_generator"
-    else:
-        oracle = replace(decoded.truth, lowlevel=embedding.lowlevel)
-        found["oracle_embedding"] = decoded.rendered_control(
-            "oracle_embedding", oracle, prior=False
-        )
+    for name, one in stand_ins.items():
+        if isinstance(one, str):
+            reasons[name] = one
+        else:
+            found[name] = decoded.rendered_control(name, one.embedding, prior=one.prior)
     nearest = nearest_training(model, decoded.dataset, embedding)
     if nearest is None:
         reasons["nearest_training"] = "the dataset holds none of the model's training pictures"

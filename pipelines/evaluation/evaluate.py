@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from phosphene.data.pictures import picture_hash
-from phosphene.errors import UsageError
+from phosphene.errors import PhospheneError, UsageError
 from phosphene.pipelines.evaluation.assemble import (
     INTERVAL_RULE,
     assemble_curve,
@@ -21,9 +23,11 @@ from phosphene.pipelines.evaluation.assemble import (
     fewer_name,
 )
 from phosphene.pipelines.evaluation.background import Background, background_of
-from phosphene.pipelines.evaluation.clips import clip_evaluation, is_of_clips
+from phosphene.pipelines.evaluation.captions import caption_evaluation
+from phosphene.pipelines.evaluation.clips import clip_evaluation
 from phosphene.pipelines.evaluation.config import EvaluateConfig, check_config
 from phosphene.pipelines.evaluation.embedded import score_retrieval
+from phosphene.pipelines.evaluation.ideal import ideal_of_simulations, with_ideal
 from phosphene.pipelines.evaluation.predictions import (
     Item,
     Predictions,
@@ -31,12 +35,12 @@ from phosphene.pipelines.evaluation.predictions import (
     read_predictions,
 )
 from phosphene.pipelines.evaluation.reading import PairReader
-from phosphene.pipelines.evaluation.records import (
-    evaluation_versions,
-    item_record,
-    protocol_record,
+from phosphene.pipelines.evaluation.records import evaluation_record, item_record, protocol_record
+from phosphene.pipelines.evaluation.results import (
+    EVALUATION_NAME,
+    load_evaluation,
+    write_evaluation,
 )
-from phosphene.pipelines.evaluation.results import load_evaluation, write_evaluation
 from phosphene.pipelines.evaluation.rivals import (
     Rival,
     absent_controls,
@@ -46,8 +50,13 @@ from phosphene.pipelines.evaluation.rivals import (
     grey_rival,
 )
 from phosphene.pipelines.evaluation.scoring import Scorer, SubjectScores
-from phosphene.pipelines.evaluation.shown import Shown, read_categories, read_shown
-from phosphene.pipelines.evaluation.suites import create_suite, suite_metrics
+from phosphene.pipelines.evaluation.shown import (
+    Shown,
+    find_categories,
+    read_categories,
+    read_shown,
+)
+from phosphene.pipelines.evaluation.suites import create_suite, suite_metrics, what_is_scored
 from phosphene.pipelines.reconstructor import _choose_device
 from phosphene.schemas import (
     AbsentMetric,
@@ -57,12 +66,22 @@ from phosphene.schemas import (
     RepetitionScores,
 )
 from phosphene.storage import check_new_folder, new_folder
+from phosphene.workfolder import WorkFolder
 
-__all__ = ["EvaluateConfig", "evaluate", "evaluate_predictions"]
+__all__ = ["EvaluateConfig", "evaluate", "evaluate_model", "evaluate_predictions"]
+
+FEATURES = "features-"
 
 
-def evaluate(config: EvaluateConfig) -> tuple[Path, EvaluationFile]:
+def evaluate(config: EvaluateConfig, *, resume: bool = False) -> tuple[Path, EvaluationFile]:
     """Score a folder of pictures, or decode a dataset with a model and score that.
+
+    Parameters
+    ----------
+    config : EvaluateConfig
+    resume : bool
+        Go on with an interrupted run of the same configuration: pictures that were decoded are
+        kept. Scoring starts anew.
 
     Returns
     -------
@@ -79,31 +98,68 @@ def evaluate(config: EvaluateConfig) -> tuple[Path, EvaluationFile]:
     """
     check_config(config)
     names = suite_metrics(config.suite, config.metrics)
-    clips = is_of_clips(names)
-    if clips and config.model is not None:
+    kind = what_is_scored(names)
+    if config.model is not None:
+        if kind != "pictures":
+            raise UsageError(
+                f"metrics of {kind} for a model of pictures",
+                expected=f"--predictions with {kind}, and --truth",
+                remedy="choose a suite of pictures",
+            )
+        return evaluate_model(config, resume=resume)
+    if resume:
         raise UsageError(
-            "metrics of clips for a model of pictures",
-            expected="--predictions with a folder of clips, and --truth",
-            remedy="choose a suite of pictures",
+            "--resume without --model",
+            expected="--resume for pictures that are decoded here",
+            remedy="leave it away: pictures of a folder are scored anew",
         )
     target = check_new_folder(config.output)
     with new_folder(target) as building:
-        if clips:
+        if kind == "clips":
             path = write_evaluation(building, clip_evaluation(config, names, building))
-            return target / path.name, load_evaluation(path)
-        if config.model is not None:
-            from phosphene.pipelines.evaluation.end_to_end import decode_dataset
-
-            predictions, shown, background = decode_dataset(config, building)
+        elif kind == "captions":
+            path = write_evaluation(building, caption_evaluation(config, names))
         else:
             shown, predictions = _given(config)
             background = background_of(predictions, shown, config)
-        with TemporaryDirectory(dir=building) as features:
-            result = evaluate_predictions(
-                config, predictions, shown, background, cache=config.cache or features
-            )
-        path = write_evaluation(building, result)
-    return target / path.name, result
+            path = _scored(config, building, predictions, shown, background)
+    return target / path.name, load_evaluation(target)
+
+
+def evaluate_model(config: EvaluateConfig, *, resume: bool = False) -> tuple[Path, EvaluationFile]:
+    """Decode a dataset with a model and score that, see :func:`evaluate`."""
+    from phosphene.pipelines.evaluation.end_to_end import SETTINGS_NAME, decode_dataset
+
+    work = WorkFolder.open(config.output, last=EVALUATION_NAME, resume=resume)
+    if not work.finished:
+        for stale in work.partial.glob(f"{FEATURES}*"):  # killed while scoring
+            shutil.rmtree(stale)
+        try:
+            predictions, shown, background = decode_dataset(config, work.partial)
+            _scored(config, work.partial, predictions, shown, background)
+        except PhospheneError:
+            if not any(work.partial.rglob("*.png")):  # nothing is lost
+                shutil.rmtree(work.partial)
+                with suppress(OSError):
+                    work.root.rmdir()
+            raise
+        (work.partial / SETTINGS_NAME).unlink()
+        work.finish()
+    return work.root / EVALUATION_NAME, load_evaluation(work.root)
+
+
+def _scored(
+    config: EvaluateConfig,
+    folder: Path,
+    predictions: Predictions,
+    shown: Shown,
+    background: Background,
+) -> Path:
+    with TemporaryDirectory(dir=folder, prefix=FEATURES) as features:
+        result = evaluate_predictions(
+            config, predictions, shown, background, cache=config.cache or features
+        )
+    return write_evaluation(folder, result)
 
 
 def _given(config: EvaluateConfig) -> tuple[Shown, Predictions]:
@@ -152,7 +208,15 @@ def evaluate_predictions(
     items, n_missing = match_items(
         predictions, shown.files, truth_name=shown.name, allow_missing=config.allow_missing
     )
-    categories = None if config.category is None else read_categories(config.category, shown)
+    categories: dict[str, str] | None = None
+    if config.category is not None:
+        categories = read_categories(config.category, shown)
+    else:
+        told = find_categories(shown, {item.picture: item.category for item in items})
+        if isinstance(told, str):
+            background.reasons["within_category"] = told
+        else:
+            categories = told
     if categories is not None:
         items = [replace(item, category=categories[item.picture]) for item in items]
     reader = PairReader(items, shown.files, size=config.size)
@@ -160,27 +224,24 @@ def evaluate_predictions(
     found, absent, curve = _scores(
         config, reader, rivals, background, predictions.root, categories, cache
     )
+    ideal = ideal_of_simulations(config.simulations, items)
+    if isinstance(ideal, str):
+        background.reasons["share_of_ideal"] = ideal
+    else:
+        found = with_ideal(found, ideal)
     names = sorted({item.picture for item in items})
     hashes = {name: picture_hash(reader.shown_as_stored(name)) for name in names}
-    return EvaluationFile(
-        name=config.name or background.name,
-        predictions="predictions" if config.model is not None else str(config.predictions),
-        suite="chosen metrics" if config.metrics else config.suite,
-        config=config.model_dump(mode="json", exclude={"output"}),
-        model=background.model,
-        model_hash=background.model_hash,
+    return evaluation_record(
+        config,
+        background,
         protocol=protocol_record(items, shown, background, hashes, n_missing, reader.size_rule),
         items=[item_record(item, hashes, predictions.root) for item in items],
         metrics=found,
         absent=absent,
         controls=_controls(rivals, found, background, curve, categories is not None),
-        audit=background.audit,
         n_seen_in_training=background.count_seen(items, hashes),
         repetition_curve=curve,
-        noise_ceiling=background.noise_ceiling,
-        seeds={"seed": config.seed, "bootstrap": 0},
         interval_rule=INTERVAL_RULE,
-        versions=evaluation_versions(),
         started=started,
     )
 
@@ -229,7 +290,7 @@ def _rivals(
     rivals = [grey_rival(reader)]
     if (mean := background.mean_picture(reader)) is not None:
         rivals.append(constant_rival("mean_picture", mean, reader))
-    reason: Rival | str = "categories are not known: give --category"
+    reason: Rival | str = background.reasons.get("within_category", "")
     if categories is not None:
         reason = "training pictures are not known: give a dataset that has a training split"
         if background.dataset is not None:
@@ -299,11 +360,16 @@ def _controls(
         present.append("repetition_curve")
     if background.noise_ceiling:
         present.append("noise_ceiling")
-    reasons = dict(background.reasons)
+    if any(metric.across_subjects is not None for metric in metrics):
+        present.append("across_subjects")
+    if any(metric.share_of_ideal is not None for metric in metrics):
+        present.append("share_of_ideal")
+    reasons = {
+        "across_subjects": "one subject, or nobody says whose: nothing is said about others",
+        "share_of_ideal": "no metric that identifies, or the ideal observer is at chance",
+        **background.reasons,
+    }
     reasons["permuted"] = "fewer than two pictures: there is no wrong pairing"
-    reasons["within_category"] = (
-        "no two pictures of one category, or no metric that identifies"
-        if categories
-        else "categories are not known: give --category"
-    )
+    if categories:
+        reasons["within_category"] = "no two pictures of one category, or no metric that identifies"
     return absent_controls(present, reasons, otherwise="needs a model: give --model and --dataset")

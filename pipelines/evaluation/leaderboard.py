@@ -269,6 +269,6 @@ def leaderboard_tsv(board: Leaderboard) -> str:
                 grey = metric.controls["grey_picture"]
                 within = None if metric.within_category is None else metric.within_category.value
                 values = (metric.value, low, high, metric.chance, metric.permuted.mean, grey)
-                values += (metric.permuted.p_value, within)
-                lines.append("\t".join([name, column.title, *map(number, values)]))
+                more = (metric.permuted.p_value, within)
+                lines.append("\t".join([name, column.title, *map(number, (*values, *more))]))
     return "\n".join([*lines, *(f"# {note}" for note in board.footnotes)]) + "\n"

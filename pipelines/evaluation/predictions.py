@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phosphene.data.pictures import PICTURE_SUFFIXES
+from phosphene.data.splits import CONCEPT_COLUMNS
 from phosphene.errors import InputError
 from phosphene.trials import UNKNOWN
 
@@ -159,12 +160,14 @@ def _read_own(root: Path) -> Predictions:
         if stored != UNKNOWN:
             truth.setdefault(picture, root / stored)
         trials = str(first["source_trials"]) if "source_trials" in rows else UNKNOWN
+        kinds = [str(first[column]) for column in CONCEPT_COLUMNS if column in rows]
         items.append(
             Item(
                 picture,
                 picture,
                 tuple(root / file for file in rows["file"]),
                 subject=_subject_of(rows),
+                category=kinds[0] if kinds and kinds[0] not in (UNKNOWN, "nan", "") else None,
                 source_trials=() if trials == UNKNOWN else tuple(trials.split()),
             )
         )

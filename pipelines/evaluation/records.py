@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from phosphene.pipelines.evaluation.background import Background
+from phosphene.pipelines.evaluation.config import EvaluateConfig
 from phosphene.pipelines.evaluation.predictions import Item
 from phosphene.pipelines.evaluation.shown import Shown
 from phosphene.pipelines.versions import package_versions
-from phosphene.schemas import EvaluatedItem, EvaluationProtocol
+from phosphene.schemas import EvaluatedItem, EvaluationFile, EvaluationProtocol
 from phosphene.storage import hash_bytes
 
-__all__ = ["evaluation_versions", "item_record", "protocol_record"]
+__all__ = ["evaluation_record", "evaluation_versions", "item_record", "protocol_record"]
 
 PACKAGES = ("torchmetrics", "torchvision", "scikit-image", "open_clip_torch", "lpips")
 
@@ -57,6 +59,34 @@ def protocol_record(
         transductive=None if training is None else training.transductive,
         training=training,
     )
+
+
+def evaluation_record(
+    config: EvaluateConfig, background: Background, **found: Any
+) -> EvaluationFile:
+    """Return a result with what every result says of itself.
+
+    Parameters
+    ----------
+    config : EvaluateConfig
+    background : Background
+    **found
+        Fields of :class:`EvaluationFile` that were found out.
+    """
+    known: dict[str, Any] = {
+        "name": config.name or background.name,
+        "predictions": "predictions" if config.model is not None else str(config.predictions),
+        "suite": "chosen metrics" if config.metrics else config.suite,
+        "config": config.model_dump(mode="json", exclude={"output"}),
+        "model": background.model,
+        "model_hash": background.model_hash,
+        "audit": background.audit,
+        "n_seen_in_training": None,
+        "noise_ceiling": background.noise_ceiling,
+        "seeds": {"seed": config.seed, "bootstrap": 0},
+        "versions": evaluation_versions(),
+    }
+    return EvaluationFile(**(known | found))
 
 
 def evaluation_versions() -> dict[str, str]:

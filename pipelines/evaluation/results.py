@@ -22,7 +22,19 @@ __all__ = [
 
 EVALUATION_NAME = "evaluation.json"
 FIRST_COLUMNS = ("metric", "value", "low", "high", "chance", "mean_picture", "n_items")
-MORE_COLUMNS = ("n_pictures", "better", "grey_picture", "permuted", "p_value", "within_category")
+MORE_COLUMNS = (
+    "n_pictures",
+    "better",
+    "grey_picture",
+    "permuted",
+    "p_value",
+    "within_category",
+    "p_holm",
+    "subjects_low",
+    "subjects_high",
+    "subjects_p",
+    "share_of_ideal",
+)
 
 
 def write_evaluation(folder: Path, evaluation: EvaluationFile) -> Path:
@@ -92,9 +104,17 @@ def _metric_cells(metric: EvaluatedMetric, others: Iterable[str], facts: str) ->
         "higher" if metric.higher_is_better else "lower",
         *map(number, (controls.get("grey_picture"), metric.permuted.mean, metric.permuted.p_value)),
         number(within),
+        *map(number, (metric.permuted.p_holm, *_random_factor(metric))),
+        number(None if metric.share_of_ideal is None else metric.share_of_ideal.share),
         *(number(controls.get(name)) for name in others),
         _one_line("; ".join(part for part in (facts, collapsed, metric.note) if part)) or UNKNOWN,
     ]
+
+
+def _random_factor(metric: EvaluatedMetric) -> tuple[float | None, float | None, float | None]:
+    """Return interval and p-value over subjects."""
+    found = metric.across_subjects
+    return (None, None, None) if found is None else (*found.interval, found.p_value)
 
 
 def item_table(evaluation: EvaluationFile) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,14 @@ Array = np.ndarray[Any, Any]
 # A result names each of these, with a value or with the reason why there is none; those of clips
 # stand in results of clips alone.
 OF_CLIPS = ("grey_picture", "permuted", "still_picture", "still_truth")
+OTHER = {  # with other words where the meaning is another one
+    "clips": dict.fromkeys((*OF_CLIPS, "within_category"), ""),
+    "captions": {
+        "grey_picture": "the caption 'a plain grey picture' in place of every prediction",
+        "permuted": "",
+        "within_category": "",
+    },
+}
 MEANINGS = {
     "grey_picture": "a flat mid-grey picture in place of every prediction",
     "permuted": "the same predictions paired with other pictures (chance, and a p-value)",
@@ -44,6 +52,8 @@ MEANINGS = {
     "shuffled_brain": "each prediction from the recording of another picture",
     "within_category": "identification among pictures of the same category, and shuffled there",
     "repetition_curve": "scores when fewer repetitions are averaged",
+    "across_subjects": "subjects as the random factor: Student's t, what another person may score",
+    "share_of_ideal": "identification on the way from chance to the ideal observer of a simulation",
     "noise_ceiling": "what the noise of the recording leaves to be reached, where known",
 }
 GREY = 128
@@ -131,15 +141,22 @@ def _training_names(dataset: CanonicalDataset) -> list[str]:
 
 
 def absent_controls(
-    present: Sequence[str], reasons: Mapping[str, str], *, otherwise: str, clips: bool = False
+    present: Sequence[str],
+    reasons: Mapping[str, str],
+    *,
+    otherwise: str,
+    of: Literal["pictures", "clips", "captions"] = "pictures",
 ) -> list[EvaluationControl]:
-    """Return all controls of pictures, or of clips; those that are not present with the reason."""
+    """Return all controls of what was scored; those that are not present with the reason."""
+    if of == "pictures":
+        known = {name: words for name, words in MEANINGS.items() if not name.startswith("still_")}
+    else:
+        known = {name: words or MEANINGS[name] for name, words in OTHER[of].items()}
     return [
         EvaluationControl(
             name=name,
             meaning=meaning,
             reason_absent="" if name in present else reasons.get(name, otherwise),
         )
-        for name, meaning in MEANINGS.items()
-        if (name in OF_CLIPS if clips else not name.startswith("still_"))
+        for name, meaning in known.items()
     ]

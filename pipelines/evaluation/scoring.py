@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from phosphene.data.pictures import Pictures
 from phosphene.errors import AssetError, InputError
 from phosphene.pipelines.evaluation.block_pairs import BlockPairs, block_size
+from phosphene.pipelines.evaluation.exchange import Exchange, exchange_of
 from phosphene.pipelines.evaluation.identified import IdentifiedPairs, is_identification
 from phosphene.pipelines.evaluation.permutation import (
     PermutationResult,
@@ -74,11 +75,22 @@ class MetricScores:
 
 @dataclass(eq=False)
 class SubjectScores:
-    """All metrics of one subject's items; ``absent`` says why some could not be computed."""
+    """All metrics of one subject's items.
+
+    Attributes
+    ----------
+    rows : list of int
+    metrics : dict of str to MetricScores
+    absent : dict of str to str
+        Why some could not be computed.
+    exchange : Exchange
+        Which pictures were exchanged in tests of the pairing.
+    """
 
     rows: list[int]
     metrics: dict[str, MetricScores]
     absent: dict[str, str]
+    exchange: Exchange
 
 
 class Scorer:
@@ -149,8 +161,9 @@ class Scorer:
                     outcomes[name].append((part, outcome))
         found = {name: self._mean(rows, outcomes[name]) for name in live}
         self._add_rivals(found, rows, rounds[0], live, label)
-        self._add_pairings(found, rows, live, pairs, label)
-        return SubjectScores(list(rows), found, absent)
+        exchange = exchange_of([self.reader.items[row] for row in rows])
+        self._add_pairings(found, rows, live, pairs, exchange, label)
+        return SubjectScores(list(rows), found, absent, exchange)
 
     def _rounds(self, rows: Sequence[int]) -> list[Round]:
         """Deal the items out into rounds with one item of every picture in each.
@@ -251,6 +264,7 @@ class Scorer:
         rows: Sequence[int],
         live: dict[str, Any],
         pairs: dict[str, IdentifiedPairs],
+        exchange: Exchange,
         label: str,
     ) -> None:
         """Score wrong pairs, and test the real pairing against permuted ones."""
@@ -258,9 +272,10 @@ class Scorer:
             spec = scores.spec
             if spec.kind != "picture":
                 continue
-            groups: Array | None = None
+            rule = exchange.rule
             if name in pairs:
                 matrix = pairs[name].matrix(rows, self._pictures(rows))
+                groups = exchange.within(sorted(set(self._pictures(rows))))
                 scores.within = pairs[name].within(rows)
                 scores.shuffled = self._shuffled(matrix, self._pictures(rows))
                 among: Array = np.ones(matrix.shape, dtype=bool)
@@ -270,14 +285,17 @@ class Scorer:
                     self.reader.size,
                     network=spec.network is not None,
                 )
-                blocks = BlockPairs(self.reader, rows, size=size, seed=self.seed)
+                blocks = BlockPairs(self.reader, rows, exchange, size=size, seed=self.seed)
                 words = f"{label}wrong pairs, {name}"
                 matrix = blocks.matrix(live[name], batch_size=self.batch_size, label=words)
                 groups = blocks.groups
+                if len(blocks.blocks) > 1:
+                    rule += ", in random blocks"
                 among = ~np.eye(len(matrix), dtype=bool)
             if len(matrix) > 1 and np.isfinite(matrix[among]).any():
                 scores.wrong = float(np.nanmean(matrix[among]))
-                scores.test = self._test(matrix, groups, spec.higher_is_better)
+                test = self._test(matrix, groups, spec.higher_is_better)
+                scores.test = replace(test, rule=rule)
 
     def _shuffled(self, matrix: Array, pictures: Sequence[str]) -> PermutationResult | None:
         """Exchange pictures within their categories; ``None`` where none has two."""

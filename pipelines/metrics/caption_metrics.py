@@ -133,6 +133,7 @@ class CaptionSetMetric(ItemMetric):
         if weights_folder is not None and measure in EMBEDDED:
             check_minilm(weights_folder)
         self.measure, self.weights_folder = measure, weights_folder
+        self.encoder: SentenceEncoder | None = None  # one that knows the texts already
         self.keep("digests")
         # One flat tensor, as for labels; rows of different length cannot be joined.
         self.add_state("texts", [], dist_reduce_fx="cat")
@@ -157,7 +158,7 @@ class CaptionSetMetric(ItemMetric):
         if self.measure in COCO:
             scorer: Any = self.measure
             return self.outcome(coco_scores(predicted, references, scorer=scorer), items)
-        encoder = SentenceEncoder(self.weights_folder)
+        encoder = self.encoder or SentenceEncoder(self.weights_folder)
         if self.measure == "similarity":
             scores = sentence_similarity(predicted, references, encoder=encoder)
             return self.outcome(scores, items)

@@ -10,6 +10,7 @@ from typing import Any
 import phosphene
 from phosphene.data.pictures import PictureFiles, Pictures, picture_hash
 from phosphene.errors import InputError, PhospheneError
+from phosphene.pipelines.evaluation.summary import statistics_words
 from phosphene.pipelines.report.brain_map import BrainMap, brain_map_of
 from phosphene.pipelines.report.content import (
     WRONG_PAIRING,
@@ -108,6 +109,9 @@ def _pictures(
     folder: Path, result: EvaluationFile, *, stimuli: bool
 ) -> tuple[list[Sequence[Pictures]], ShownFiles | None, str]:
     """Return the predictions and what was shown, or say that they are gone."""
+    if {metric.spec.get("kind") for metric in result.metrics} & {"video", "caption"}:
+        nothing: list[Sequence[Pictures]] = [[] for _ in result.items]
+        return nothing, None, "Clips and captions are scored here and not shown."
     own = result.config.get("model") is not None  # decoded by the evaluation, into its own folder
     root = (folder if own else Path()) / result.predictions
     files = [[root / name for name in item.files] for item in result.items]
@@ -172,7 +176,7 @@ def _measure(metric: EvaluatedMetric, result: EvaluationFile) -> Measure:
         n_items=metric.n_items,
         p_value=metric.permuted.p_value,
         within=None if within is None else Within(within.value, within.interval, within.chance),
-        note="; ".join(filter(None, (collapsed, metric.note))),
+        note="; ".join(filter(None, (collapsed, metric.note, *statistics_words(metric)))),
     )
 
 

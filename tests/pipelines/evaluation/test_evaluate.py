@@ -57,6 +57,17 @@ def test_subjects_are_scored_alone_and_count_the_same(tmp_path: Path) -> None:
         own = [row for row, item in enumerate(result.items) if item.subject == "02"]
         scores = [metric.per_item[row] for row in own]
         assert metric.per_subject["02"] == pytest.approx(np.mean(scores))
+        others = metric.across_subjects
+        assert others.n_subjects == 2
+        assert others.value == pytest.approx(metric.value)
+        assert others.interval[0] < metric.interval[0]  # two people tell little about a third
+        assert others.p_value > 0.05
+        # Two metrics were tested: the smaller p counts twice, the larger one at least as much.
+        assert metric.permuted.p_holm >= metric.permuted.p_value
+    smallest = min(result.metrics, key=lambda metric: metric.permuted.p_value)
+    assert smallest.permuted.p_holm == pytest.approx(2 * smallest.permuted.p_value)
+    present = {one.name for one in result.controls if not one.reason_absent}
+    assert "across_subjects" in present
     # A pool of both subjects' items would hold every picture twice.
     two_way = next(metric for metric in result.metrics if metric.id == TWO_WAY)
     assert {round(score * (N - 1), 6) % 1 for score in two_way.per_item if score} == {0.0}

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from phosphene.errors import InputError, UsageError
-from phosphene.pipelines.evaluation.shown import Shown, read_categories, read_shown
+from phosphene.pipelines.evaluation.shown import (
+    Shown,
+    find_categories,
+    read_categories,
+    read_shown,
+)
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "version-1" / "dataset"
 SHOWN = Shown("it", {name: Path(f"{name}.png") for name in ("a", "b", "3.14")})
 
 
@@ -64,3 +71,23 @@ def test_what_is_neither_a_file_nor_a_column_is_wrong_use() -> None:
 def test_categories_from_a_column_of_the_dataset(dataset: Path) -> None:
     shown = read_shown(dataset)
     assert set(read_categories("split", shown).values()) == {"train", "test"}
+
+
+def test_categories_are_found_where_nobody_says_where_they_stand() -> None:
+    assert find_categories(SHOWN, {"a": "x", "b": "y", "3.14": "y", "other": None}) == {
+        "a": "x", "b": "y", "3.14": "y",
+    }  # fmt: skip
+    assert "give --category" in find_categories(SHOWN, {"a": "x", "b": None})
+    golden = read_shown(GOLDEN)
+    assert "give --category" in find_categories(golden, {})
+    dataset = golden.dataset
+    assert dataset is not None
+    kinds = ["train"] * 12 + ["face", "house", "face"]
+    told = replace(golden, dataset=replace(dataset, table=dataset.table.assign(category=kinds)))
+    expected = {"golden-12": "face", "golden-13": "house", "golden-14": "face"}
+    found = find_categories(told, {})
+    assert isinstance(found, dict)
+    assert {name: found[name] for name in expected} == expected
+    kinds[13] = "n/a"
+    some = replace(golden, dataset=replace(dataset, table=dataset.table.assign(category=kinds)))
+    assert "no category for 1 of 3 shown pictures" in find_categories(some, {})
