@@ -1,8 +1,12 @@
 """The one training loop: seeded, checkpointed, resumable bit for bit, on accelerate.
 
-All randomness of step ``k`` comes from a generator seeded by (seed, k), and the order of
-epoch ``e`` from one seeded by (seed, e). So a checkpoint needs no random state, and a run that
-was killed and resumed goes through exactly the same numbers as one that was not.
+All randomness of step ``k``, dropout included, comes from a generator seeded by (seed, k), and the
+order of epoch ``e`` from one seeded by (seed, e). So a checkpoint needs no random state, and a run
+that was killed and resumed goes through exactly the same numbers as one that was not.
+
+Several processes share each batch out among them. An objective is a mean over items, so that their
+gradients average to that of the whole batch; one with ``whole_batch = True`` gets all of it
+everywhere and shares it out by itself (losses that compare items with one another have to).
 """
 
 from __future__ import annotations
@@ -37,7 +41,9 @@ Objective = Callable[
 class EngineConfig(Config):
     """Settings of every gradient training.
 
-    Without ``epochs``, as many are run as make about ``steps`` steps, and twenty at least.
+    Without ``epochs``, as many are run as make about ``steps`` steps, and twenty at least. With
+    ``patience``, a training ends after so many epochs without a better validation score. With
+    ``accumulate``, each batch goes through the network in so many parts.
     """
 
     epochs: PositiveInt | None = None
@@ -52,6 +58,8 @@ class EngineConfig(Config):
     precision: Literal["no", "bf16", "fp16"] = "no"
     checkpoint_every: PositiveInt = 200
     trackers: tuple[str, ...] = ()
+    patience: PositiveInt | None = None
+    accumulate: PositiveInt = 1
     seed: int = 0
 
 
@@ -105,6 +113,8 @@ def train(
     loop.restore()
     epochs = range(loop.epoch, loop.epochs)
     for _ in progress(epochs, label=label, total=len(epochs)):
+        if loop.exhausted:
+            break
         loop.run_epoch()
     loop.accelerator.end_training()
     return TrainingResult(state=loop.kept(), history=loop.history, best_step=loop.best_step)
@@ -123,7 +133,7 @@ class _Loop:
         validate: Callable[[torch.nn.Module], float] | None,
     ) -> None:
         import torch
-        from accelerate import Accelerator
+        from accelerate import Accelerator, DistributedDataParallelKwargs
         from diffusers.optimization import get_scheduler
         from diffusers.training_utils import EMAModel
 
@@ -139,6 +149,8 @@ class _Loop:
             mixed_precision=config.precision,
             log_with=list(config.trackers) or None,
             project_dir=str(folder / "logs"),
+            # Not every batch has every subject.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -186,25 +198,29 @@ class _Loop:
             if inside and self.step - self.saved_step >= self.config.checkpoint_every:
                 self.save()
         self._end_epoch()
-        last = self.epoch == self.epochs
+        last = self.epoch == self.epochs or self.exhausted
         if last or self.step - self.saved_step >= self.config.checkpoint_every:
             self.save()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether validation has not become better for as long as is waited for."""
+        if self.config.patience is None or self.validate is None:
+            return False
+        return self.epoch - self.best_step // self.steps_per_epoch >= self.config.patience
 
     def _one_step(self, rows: torch.Tensor) -> None:
         import torch
 
-        seed = item_seed(self.config.seed, "noise", "step", self.step)
-        generator = torch.Generator(device=self.accelerator.device).manual_seed(seed)
-        batch = {name: tensor[rows] for name, tensor in self.data.items()}
-        with self.accelerator.autocast():
-            terms = self.objective(self.model, batch, generator, self.step / self.total_steps)
-        if not torch.isfinite(terms["loss"]):
-            raise UsageError(
-                f"the training loss is not finite at step {self.step}",
-                expected="a loss that falls",
-                remedy="use a smaller learning rate (--set training.learning_rate=...)",
-            )
-        self.accelerator.backward(terms["loss"])
+        device, rank = self.accelerator.device, self.accelerator.process_index
+        apart = rank > 0 and not self._whole_batch  # else all processes draw the same
+        seed = item_seed(
+            self.config.seed, "noise", f"step, process {rank}" if apart else "step", self.step
+        )
+        generator = torch.Generator(device=device).manual_seed(seed)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(item_seed(self.config.seed, "dropout", f"process {rank}", self.step))
+            self._accumulate(rows, generator)
         if self.config.gradient_clip > 0:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         self.optimizer.step()
@@ -213,8 +229,48 @@ class _Loop:
         if self.ema is not None:
             self.ema.step(self.model.parameters())
         self.step += 1
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * len(rows)
+
+    def _accumulate(self, rows: torch.Tensor, generator: torch.Generator) -> None:
+        """Add up the gradient of one batch, part by part."""
+        import contextlib
+
+        parts = rows.chunk(self.config.accumulate)
+        for number, part in enumerate(parts):
+            own, weight = self._own_rows(part)
+            batch = {name: tensor[own] for name, tensor in self.data.items()}
+            last = number + 1 == len(parts)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+                with self.accelerator.autocast():
+                    share = self.step / self.total_steps
+                    terms = self.objective(self.model, batch, generator, share)
+                self._check_finite(terms["loss"])
+                self.accelerator.backward(terms["loss"] * (weight * len(part) / len(rows)))
+            for name, value in terms.items():
+                self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * len(part)
+
+    @property
+    def _whole_batch(self) -> bool:
+        return bool(getattr(self.objective, "whole_batch", False))
+
+    def _own_rows(self, part: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """Return this process's rows, and what its mean counts beside those of the others."""
+        count, rank = self.accelerator.num_processes, self.accelerator.process_index
+        if count == 1 or self._whole_batch:
+            return part, 1.0
+        own = part[rank::count]
+        if len(own) == 0:  # more processes than rows: one that is not counted
+            return part[:1], 0.0
+        return own, len(own) * count / len(part)
+
+    def _check_finite(self, loss: torch.Tensor) -> None:
+        import torch
+
+        if not torch.isfinite(loss):
+            raise UsageError(
+                f"the training loss is not finite at step {self.step}",
+                expected="a loss that falls",
+                remedy="use a smaller learning rate (--set training.learning_rate=...)",
+            )
 
     def _end_epoch(self) -> None:
         row = {name: total / self.n_items for name, total in self.sums.items()}
@@ -339,7 +395,12 @@ class _Loop:
         self.sums = dict(state.sums)
 
 
+# Settings that came later. At their defaults they change nothing, and older checkpoints fit.
+LATER: dict[str, Any] = {"patience": None, "accumulate": 1}
+
+
 def _config_hash(config: EngineConfig) -> str:
     from phosphene.storage import hash_bytes
 
-    return hash_bytes(config.model_dump_json().encode())[:16]
+    unchanged = {name for name, default in LATER.items() if getattr(config, name) == default}
+    return hash_bytes(config.model_dump_json(exclude=unchanged).encode())[:16]

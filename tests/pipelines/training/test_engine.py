@@ -156,3 +156,79 @@ def test_a_killed_training_resumes_to_the_same_autoencoder(tmp_path: Path) -> No
     for name in ("model.safetensors", "config.json", "samples.png"):
         whole, cut = (tmp_path / folder / name for folder in ("whole", "cut"))
         assert whole.read_bytes() == cut.read_bytes(), name
+
+
+def test_dropout_is_seeded_by_its_step(tmp_path: Path) -> None:
+    """So that a resumed training drops what the whole one dropped, whoever drew in between."""
+
+    def dropping() -> torch.nn.Module:
+        torch.manual_seed(0)
+        return torch.nn.Sequential(
+            torch.nn.Linear(4, 6), torch.nn.Dropout(0.5), torch.nn.Linear(6, 2)
+        )
+
+    def disturbed(
+        model: torch.nn.Module,
+        batch: Mapping[str, torch.Tensor],
+        generator: torch.Generator,
+        done: float,
+    ) -> dict[str, torch.Tensor]:
+        found = objective(model, batch, generator, done)
+        torch.rand(3)
+        return found
+
+    whole = train(dropping(), data(), objective, CONFIG, folder=tmp_path / "a", validate=validate)
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    start = dropping()
+    torch.set_rng_state(before)
+    again = train(start, data(), disturbed, CONFIG, folder=tmp_path / "b", validate=validate)
+    assert same(whole, again)
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's own stream goes on
+
+
+def test_patience_ends_a_training_that_no_longer_improves(tmp_path: Path) -> None:
+    scores = iter([3.0, 2.0, 2.5, 1.0, 1.5, 1.2, 1.1, 0.5])
+    config = CONFIG.model_copy(update={"epochs": 8, "patience": 2})
+
+    def run_on(folder: Path) -> TrainingResult:
+        return train(
+            network(), data(), objective, config, folder=folder, validate=lambda _: next(scores)
+        )
+
+    result = run_on(tmp_path)
+    assert [row["validation"] for row in result.history] == [3.0, 2.0, 2.5, 1.0, 1.5, 1.2]
+    assert result.best_step == 16  # the end of the fourth epoch
+    again = run_on(tmp_path)  # nothing is left to do
+    assert same(result, again)
+    assert next(scores) == 1.1
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(tmp_path: Path) -> None:
+    def plain(
+        model: torch.nn.Module,
+        batch: Mapping[str, torch.Tensor],
+        generator: torch.Generator,
+        done: float,
+    ) -> dict[str, torch.Tensor]:
+        return {"loss": (model(batch["x"]) - batch["y"]).square().mean()}
+
+    config = CONFIG.model_copy(update={"batch_size": 5})
+    whole = train(network(), data(), plain, config, folder=tmp_path / "a")
+    parts = config.model_copy(update={"accumulate": 3})
+    found = train(network(), data(), plain, parts, folder=tmp_path / "b")
+    for name, value in whole.state.items():
+        torch.testing.assert_close(found.state[name], value, rtol=1e-5, atol=1e-6)
+    for row, other in zip(whole.history, found.history, strict=True):
+        assert other["loss"] == pytest.approx(row["loss"], rel=1e-5)
+
+
+def test_settings_that_came_later_leave_older_checkpoints_valid() -> None:
+    """A checkpoint of a release without them has this hash in its state."""
+    from phosphene.pipelines.training.engine import _config_hash
+    from phosphene.storage import hash_bytes
+
+    text = CONFIG.model_dump_json(exclude={"patience", "accumulate"})
+    assert _config_hash(CONFIG) == hash_bytes(text.encode())[:16]
+    for name in ("patience", "accumulate"):
+        assert _config_hash(CONFIG.model_copy(update={name: 3})) != _config_hash(CONFIG)
