@@ -17,7 +17,8 @@ import numpy as np
 
 from phosphene.data.pictures import PictureFiles
 from phosphene.errors import InputError
-from phosphene.schemas import DatasetFile
+from phosphene.schemas import DatasetFile, SensorGeometry
+from phosphene.sensors import SensorInfo
 from phosphene.storage import load_array
 from phosphene.trials import TRIAL_COLUMNS
 from phosphene.types import Recording, VoxelSpace
@@ -102,7 +103,8 @@ class CanonicalDataset:
             trials=self.table[self.table["subject"] == subject]
             .drop(columns="subject")
             .reset_index(drop=True),
-            space=self.space(subject),
+            space=self.space(subject) if self.file.modality == "fmri" else None,
+            info=None if geometry.sensors is None else _sensors(geometry.sensors),
         )
         if splits is None:
             return whole
@@ -116,8 +118,14 @@ class CanonicalDataset:
         return whole.select(rows)
 
     def space(self, subject: str) -> VoxelSpace:
-        """Return where the columns of a subject's recording lie."""
+        """Return where the columns of a subject's recording lie; EEG and MEG have none."""
         geometry = self.file.subjects[self.check_subject(subject)]
+        if self.file.modality != "fmri":
+            raise InputError(
+                f"the dataset {self.root} holds {self.file.modality} and has no voxels",
+                expected="a dataset of fMRI",
+                remedy="use an encoder of EEG or MEG",
+            )
         indices = load_array(self.root / "recordings" / f"sub-{subject}_voxels.npy")
         affine = None if geometry.affine is None else np.asarray(geometry.affine)
         space = VoxelSpace(geometry.grid_shape, indices, affine)
@@ -141,6 +149,18 @@ class CanonicalDataset:
                 remedy="prepare it with --stimuli",
             )
         return PictureFiles([self.root / "stimuli" / files[name] for name in stimulus_ids])
+
+
+def _sensors(stored: SensorGeometry) -> SensorInfo:
+    positions = None if stored.positions is None else np.asarray(stored.positions)
+    return SensorInfo(
+        tuple(stored.ch_names),
+        stored.sfreq,
+        stored.tmin,
+        positions,
+        stored.unit,
+        stored.reference,
+    )
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:

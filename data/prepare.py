@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +23,8 @@ from phosphene.data.pictures import (
 )
 from phosphene.errors import InputError, UsageError
 from phosphene.progress import progress
-from phosphene.schemas import DatasetFile, SubjectGeometry
+from phosphene.schemas import DatasetFile, SensorGeometry, SubjectGeometry
+from phosphene.sensors import SensorInfo, unit_factor
 from phosphene.storage import TEMPORARY, atomic_path, hash_bytes, save_array, write_error
 from phosphene.trials import UNKNOWN
 from phosphene.types import Recording
@@ -40,7 +42,7 @@ STARTED = ".preparing"
 def write_subject(
     root: str | os.PathLike[str],
     recording: Recording,
-    stimuli: str | os.PathLike[str] | None,
+    stimuli: str | os.PathLike[str] | Stimuli | None,
     *,
     name: str | None = None,
     licence: str = "unknown",
@@ -56,7 +58,7 @@ def write_subject(
     recording : Recording
     stimuli : path, optional
         A folder of pictures named by stimulus_id, or an array of pictures: one per trial, or
-        one per stimulus where ``stimulus_id`` numbers its rows from 0.
+        one per stimulus where ``stimulus_id`` numbers its rows from 0. Or names and pictures.
     name, licence, source : str
         Told in ``dataset.json``.
     dtype : {"float16", "float32"}
@@ -68,8 +70,11 @@ def write_subject(
         if existing is None
         else dict(zip(existing.stimuli["stimulus_id"], existing.stimuli["hash"], strict=True))
     )
-    pictures = None if stimuli is None else read_pictures(stimuli)
-    trials, places = _match_stimuli(recording.trials, pictures, str(stimuli), known)
+    if stimuli is None or isinstance(stimuli, tuple):
+        pictures, told = stimuli, "the pictures"
+    else:
+        pictures, told = read_pictures(stimuli), str(stimuli)
+    trials, places = _match_stimuli(recording.trials, pictures, told, known)
     if existing is None:
         _start(folder)
     rows = _stimulus_rows(existing)
@@ -281,9 +286,22 @@ def _write_recording(
     source: str,
 ) -> SubjectGeometry:
     """Write the data in blocks, so that memory does not grow with the number of trials."""
-    space = recording.space
-    if space is None:
+    space, info = recording.space, recording.info
+    if recording.modality == "fmri" and space is None:
         raise UsageError(f"the recording of subject {recording.subject} has no voxel space")
+    if recording.modality != "fmri" and info is None:
+        raise UsageError(
+            f"the {recording.modality} recording of subject {recording.subject} does not name its "
+            "channels",
+            expected="channel names, rate, window and unit",
+            remedy="write FILE.json beside FILE.npy, see the page on EEG",
+        )
+    # float16 has no room for volts and tesla: they are kept in micro- and femtounits there.
+    stored_unit = {"V": "uV", "T": "fT"}.get(info.unit, info.unit) if info is not None else ""
+    factor = 1.0
+    if info is not None and dtype == "float16" and stored_unit != info.unit:
+        factor = unit_factor(info.unit, stored_unit) or 1.0
+        info = replace(info, unit=stored_unit)
     data = recording.data
     rows = max(1, BLOCK_BYTES // (data[0].size * 4))
     content = hashlib.sha256(trials.to_csv(index=False).encode())
@@ -294,6 +312,8 @@ def _write_recording(
         np.lib.format.write_array_header_1_0(out, header)
         for start in range(0, len(data), rows):
             block = np.asarray(data[start : start + rows])
+            if factor != 1:
+                block = block.astype(np.float32) * np.float32(factor)
             with np.errstate(over="ignore"):
                 converted = block.astype(dtype)
             if not np.isfinite(converted).all():
@@ -304,6 +324,15 @@ def _write_recording(
                 )
             content.update(converted.tobytes())
             out.write(np.ascontiguousarray(converted).data)
+    if space is None:
+        return SubjectGeometry(
+            n_trials=len(data),
+            shape=data.shape,
+            dtype=dtype,
+            content_hash=content.hexdigest()[:16],
+            source=source,
+            sensors=None if info is None else _sensor_geometry(info),
+        )
     save_array(stem.with_name(f"{stem.name}_voxels.npy"), space.indices)
     return SubjectGeometry(
         n_trials=len(data),
@@ -314,6 +343,17 @@ def _write_recording(
         voxel_hash=space.hash,
         content_hash=content.hexdigest()[:16],
         source=source,
+    )
+
+
+def _sensor_geometry(info: SensorInfo) -> SensorGeometry:
+    return SensorGeometry(
+        ch_names=list(info.ch_names),
+        sfreq=info.sfreq,
+        tmin=info.tmin,
+        unit=info.unit,
+        reference=info.reference,
+        positions=None if info.positions is None else info.positions.tolist(),
     )
 
 

@@ -151,7 +151,13 @@ def sensors_of(info: Any, picks: list[int], modality: str, *, tmin: float) -> Se
 
 
 def _reference(info: Any) -> str:
-    """Return ``average`` where the file says so; MNE does not keep an electrode's name."""
+    """Return ``average`` or an electrode where the file says so; MNE has no field for its name.
+
+    A projector tells it, or the words ``reference: NAME`` in the file's description.
+    """
+    named = re.search(r"reference: ([A-Za-z0-9]+)", str(info["description"] or ""))
+    if named:
+        return named[1]
     projected = any("average" in str(p["desc"]).lower() and p["active"] for p in info["projs"])
     return "average" if projected else "unknown"
 

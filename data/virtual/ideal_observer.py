@@ -7,7 +7,7 @@ as known. A decoder's score is given as a fraction of the way from chance to the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ __all__ = [
     "PosteriorMean",
     "fraction_of_ideal",
     "ideal_identification",
+    "identification_from_gram",
     "posterior_mean",
 ]
 
@@ -151,11 +152,29 @@ def ideal_identification(
     if estimator != "lsa":
         raise UsageError(f"the ideal observer of {estimator!r} betas", expected="'lsa' betas")
     observer = Observer(subject.noise.covariance())
-    generator = np.random.default_rng(entropy_of("ideal observer", VERSION, seed))
-    n, scores = len(signal), []
+    grams = []
     for count in repetitions:
         white = observer.whiten(subject.averaged_signal(signal, count))
-        gram = white @ white.T
+        grams.append(white @ white.T)
+    return identification_from_gram(grams, repetitions, draws=draws, seed=seed)
+
+
+def identification_from_gram(
+    grams: Sequence[Array], repetitions: Sequence[int], *, draws: int = 20, seed: int = 0
+) -> list[IdealIdentification]:
+    """Return how well pictures can be told apart, from their whitened inner products.
+
+    Parameters
+    ----------
+    grams : sequence of (n, n)
+        One for each number of repetitions, in coordinates where single-trial noise is white.
+    repetitions : sequence of int
+    draws, seed : int
+        Of the noise.
+    """
+    generator = np.random.default_rng(entropy_of("ideal observer", VERSION, seed))
+    scores = []
+    for count, gram in zip(repetitions, grams, strict=True):
         values, vectors = np.linalg.eigh(gram)
         root = vectors * np.sqrt(np.maximum(values, 0))
         results = np.array([_identify(gram, root, count, generator) for _ in range(draws)])
@@ -164,12 +183,12 @@ def ideal_identification(
         scores.append(
             IdealIdentification(
                 count,
-                n,
+                len(gram),
                 float(mean[0]),
                 float(error[0]),
                 float(mean[1]),
                 float(error[1]),
-                1 / n,
+                1 / len(gram),
                 _separation(gram, count),
             )
         )

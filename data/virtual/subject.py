@@ -223,15 +223,36 @@ class VirtualSubject:
             signal[rows] = self._respond_block(shown, pictures, eyes)
         return signal
 
-    def _respond_block(
-        self, scenes: Sequence[Scene] | None, images: Array, gaze: Array | None
-    ) -> Array:
+    def drives(
+        self, scenes: Sequence[Scene] | None, images: Array, gaze: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Return what drives every voxel, before blood: early vision and content, each (n, V).
+
+        Parameters
+        ----------
+        scenes : sequence of n Scene, or None
+            None for photographs, whose content is not known: its drive is 0, the mean.
+        images : (n, 64, 64, 3) uint8
+        gaze : (n, 2), optional
+
+        Returns
+        -------
+        early, content : ndarray of shape (n, V)
+            Standardised over the reference scenes.
+        """
         moments = self._calibration
         early = (self.early_vision.drive(images, gaze) - moments.early_mean) / moments.early_sd
         content = np.zeros_like(early)
         if scenes is not None:
             drive = self.content_tuning.drive(scenes, gaze)
             content = (drive - moments.content_mean) / moments.content_sd
+        return early, content
+
+    def _respond_block(
+        self, scenes: Sequence[Scene] | None, images: Array, gaze: Array | None
+    ) -> Array:
+        early, content = self.drives(scenes, images, gaze)
+        moments = self._calibration
         standardised = (self._combine(early, content) - moments.signal_mean) / moments.signal_sd
         signal: Array = (standardised * self.amplitude).astype(np.float32)
         return signal

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from phosphene.data.virtual.experiment import Simulation
     from phosphene.data.virtual.subject import VirtualSubject
 
-__all__ = ["mask_path", "write_experiment"]
+__all__ = ["mask_path", "save_table", "write_experiment", "write_factors", "write_stimuli"]
 
 Array = np.ndarray[Any, Any]
 
@@ -94,7 +94,7 @@ def write_experiment(
             confounds=confounds,
             categories=main_shapes(scenes) if scenes else None,
         )
-        _write_stimuli(root / "stimuli", stimuli)
+        write_stimuli(root / "stimuli", stimuli)
         _write_anatomy(root, subject)
         _write_sessions(root, simulation, stimuli)
         settings = {
@@ -133,7 +133,8 @@ def _description(subject: VirtualSubject) -> dict[str, Any]:
     }
 
 
-def _write_stimuli(folder: Path, stimuli: Stimuli) -> None:
+def write_stimuli(folder: Path, stimuli: Stimuli) -> None:
+    """Write the pictures, named by their identifiers."""
     for name, image in zip(stimuli.ids, stimuli.images, strict=True):
         write_picture(folder / f"{name}.png", image)
 
@@ -147,7 +148,8 @@ def _save_volume(path: Path, values: Array, affine: Array) -> None:
         nib.save(image, temporary)
 
 
-def _save_table(path: Path, table: pd.DataFrame) -> None:
+def save_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as BIDS does, atomically."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, sep="\t", index=False, na_rep="n/a", float_format="%.6g")
 
@@ -170,7 +172,7 @@ def _write_anatomy(root: Path, subject: VirtualSubject) -> None:
     _save_volume(path, (areas > 0).astype(np.uint8), affine)
     _save_volume(stem.with_name(stem.name + ".nii.gz"), areas, affine)
     labels = pd.DataFrame({"index": np.arange(1, len(AREA_NAMES) + 1), "name": AREA_NAMES})
-    _save_table(stem.with_name(stem.name + ".tsv"), labels)
+    save_table(stem.with_name(stem.name + ".tsv"), labels)
 
 
 def _write_sessions(root: Path, simulation: Simulation, stimuli: Stimuli) -> None:
@@ -188,21 +190,27 @@ def _write_sessions(root: Path, simulation: Simulation, stimuli: Stimuli) -> Non
         func = root / f"sub-{subject.label}" / f"ses-{session}" / "func"
         volumes = _volumes(subject, simulation.betas[rows])
         _save_volume(func / f"{stem}_desc-betas_bold.nii.gz", volumes, affine)
-        _save_table(func / f"{stem}_events.tsv", events.iloc[rows])
+        save_table(func / f"{stem}_events.tsv", events.iloc[rows])
 
 
 def _write_truth(
     folder: Path, simulation: Simulation, stimuli: Stimuli, gaze: Array | None, estimator: str
 ) -> None:
-    import pandas as pd
-
     subject = simulation.subject
     save_array(folder / "signal.npy", simulation.signal)
     covariance = subject.noise.covariance(estimator)
     save_array(folder / "noise_covariance.npy", covariance.astype(np.float32))
     trials = simulation.trials.copy()
     trials["stimulus_id"] = np.array(stimuli.ids, dtype=object)[trials["stimulus"].to_numpy()]
-    _save_table(folder / "trials.tsv", trials.drop(columns="stimulus"))
+    save_table(folder / "trials.tsv", trials.drop(columns="stimulus"))
+    write_factors(folder, stimuli, gaze)
+    save_table(folder / "voxels.tsv", _voxel_table(subject))
+
+
+def write_factors(folder: Path, stimuli: Stimuli, gaze: Array | None = None) -> None:
+    """Write what each picture shows: ``factors.tsv`` and, of scenes, ``scenes.json``."""
+    import pandas as pd
+
     factors = pd.DataFrame({"stimulus_id": stimuli.ids, "split": stimuli.splits})
     if gaze is not None:
         factors["gaze_x"], factors["gaze_y"] = gaze[:, 0], gaze[:, 1]
@@ -211,8 +219,7 @@ def _write_truth(
         factors = pd.concat([factors, pd.DataFrame(factor_table(stimuli.scenes))], axis=1)
         pairs = zip(stimuli.ids, stimuli.scenes, strict=True)
         write_json(folder / "scenes.json", {name: scene.to_dict() for name, scene in pairs})
-    _save_table(folder / "factors.tsv", factors)
-    _save_table(folder / "voxels.tsv", _voxel_table(subject))
+    save_table(folder / "factors.tsv", factors)
 
 
 def _voxel_table(subject: VirtualSubject) -> pd.DataFrame:

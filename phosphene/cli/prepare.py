@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from phosphene.cli.guard import guarded
-from phosphene.cli.options import Subject
+from phosphene.cli.options import Seed, Subject
 
 __all__ = ["app"]
 
@@ -25,8 +25,8 @@ def prepare(
     recordings: Annotated[
         str | None,
         typer.Option(
-            help="One row or volume per trial: .npy, .npz[:KEY], NIfTI, .mgz, GIFTI, "
-            "CIFTI or a BIDS folder of betas."
+            help="One row or volume per trial: .npy, .npz[:KEY], NIfTI, .mgz, GIFTI, CIFTI, "
+            "MNE epochs (_epo.fif) or a BIDS folder of betas."
         ),
     ] = None,
     subject: Subject = None,
@@ -44,7 +44,7 @@ def prepare(
             "validation, test); all optional."
         ),
     ] = None,
-    modality: Annotated[str, typer.Option(help="fmri.")] = "fmri",
+    modality: Annotated[str, typer.Option(help="fmri, eeg or meg.")] = "fmri",
     roi: Annotated[
         str | None, typer.Option(help="Voxel mask, or ATLAS:LABELS such as atlas.nii.gz:1,2,3.")
     ] = None,
@@ -66,7 +66,7 @@ def prepare(
                 expected=f"{flag} VALUE",
                 remedy="see `phosphene prepare arrays --help`",
             )
-    check_option("modality", modality, ["fmri"])
+    check_option("modality", modality, ["eeg", "fmri", "meg"])
     check_option("dtype", dtype, ["float16", "float32"])
     recording = read_recording(
         str(recordings), subject=str(subject), modality=modality, roi=roi, trials=trials
@@ -82,8 +82,65 @@ def prepare(
     )
     splits = recording.trials["split"].value_counts()
     counts = ", ".join(f"{splits[s]} {s}" for s in ("train", "validation", "test") if s in splits)
+    unit = "voxels" if recording.modality == "fmri" else "channels"
     typer.echo(
         f"subject {recording.subject}: {len(recording)} trials ({counts}) x "
-        f"{recording.data.shape[1]} voxels, {dataset.file.n_stimuli} different stimuli"
+        f"{recording.data.shape[1]} {unit}, {dataset.file.n_stimuli} different stimuli"
     )
+    typer.echo(f"dataset: {dataset.root}")
+
+
+@app.command("things-eeg2")
+@guarded
+def things_eeg2(
+    source: Annotated[
+        str | None,
+        typer.Option(help="Folder with sub-01, ...: the raw files or any pre-processed form."),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="New folder, or a dataset to add subjects to.")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Label of a subject; may be repeated. [all]")
+    ] = None,
+    channels: Annotated[str, typer.Option(help="all, or the 17 over parietal cortex.")] = "all",
+    validation: Annotated[
+        int, typer.Option(help="Concepts held out of training for validation.")
+    ] = 200,
+    seed: Seed = 0,
+    average: Annotated[
+        bool, typer.Option("--average", help="One row per picture: the mean of its repetitions.")
+    ] = False,
+    no_whitening: Annotated[
+        bool, typer.Option("--no-whitening", help="Leave raw recordings in microvolts.")
+    ] = False,
+    table: Annotated[
+        str | None, typer.Option(help="image_metadata.npy. [in the source or beside it]")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Folder of the pictures, to copy them into the dataset.")
+    ] = None,
+) -> None:
+    """Read THINGS-EEG2 in whichever form it lies there; pickles are never executed."""
+    from phosphene.data.things import prepare_things_eeg2
+    from phosphene.errors import UsageError
+
+    for flag, value in (("--source", source), ("--output", output)):
+        if value is None:
+            raise UsageError(f"{flag} is not given", expected=f"{flag} FOLDER")
+    dataset, form = prepare_things_eeg2(
+        str(source),
+        str(output),
+        subjects=subject,
+        channels=channels,
+        validation=validation,
+        seed=seed or 0,
+        average=average,
+        whiten=not no_whitening,
+        table=table,
+        images=images,
+    )
+    typer.echo(f"form: {form}; subjects: {', '.join(sorted(dataset.file.subjects))}")
+    splits = dataset.table["split"].value_counts()
+    typer.echo(", ".join(f"{splits[name]} {name}" for name in splits.index) + " trials")
     typer.echo(f"dataset: {dataset.root}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -109,3 +109,113 @@ def fmri(
     )
     typer.echo(f"betas: {output}")
     typer.echo(f"mask: {mask_path(output, someone.label)}")
+
+
+Pictures = Annotated[int, typer.Option("--scenes", help="Test pictures to show.")]
+Shown = Annotated[int | None, typer.Option("--repetitions", help="Showings of each picture.")]
+Output = Annotated[str | None, typer.Option("--output", help="New folder.")]
+Sessions = Annotated[int | None, typer.Option("--sessions", help="Number of sessions.")]
+Training = Annotated[
+    int,
+    typer.Option(
+        "--training-scenes", help="Training pictures shown along, marked in the column split."
+    ),
+]
+Holdout = Annotated[
+    str,
+    typer.Option(
+        "--holdout", help="Kind of test pictures: none, conjunctions, shape or hard-negatives."
+    ),
+]
+Photographs = Annotated[
+    str | None,
+    typer.Option("--photographs", help="Folder of pictures to show in place of scenes."),
+]
+
+
+@app.command("eeg")
+@guarded
+def eeg(
+    subject: Subject = "01",
+    scenes: Pictures = 100,
+    repetitions: Shown = None,
+    seed: Seed = 0,
+    output: Output = None,
+    channels: Annotated[int, typer.Option(help="63, or the 17 over parietal cortex.")] = 63,
+    holdout: Holdout = "none",
+    training_scenes: Training = 0,
+    photographs: Photographs = None,
+    sessions: Sessions = None,
+) -> None:
+    """Write epochs, events and stimuli of a virtual EEG subject, and the truth behind them."""
+    _electric(
+        f"eeg-{channels}",
+        subject,
+        output,
+        photographs=photographs,
+        stimuli={"count": scenes, "holdout": holdout, "training": training_scenes},
+        options={"repetitions": repetitions, "seed": seed or 0, "sessions": sessions},
+    )
+
+
+@app.command("meg")
+@guarded
+def meg(
+    subject: Subject = "01",
+    scenes: Pictures = 100,
+    repetitions: Shown = None,
+    seed: Seed = 0,
+    output: Output = None,
+    holdout: Holdout = "none",
+    training_scenes: Training = 0,
+    photographs: Photographs = None,
+    sessions: Sessions = None,
+) -> None:
+    """Write epochs, events and stimuli of a virtual MEG subject, and the truth behind them."""
+    _electric(
+        "meg-271",
+        subject,
+        output,
+        photographs=photographs,
+        stimuli={"count": scenes, "holdout": holdout, "training": training_scenes},
+        options={"repetitions": repetitions, "seed": seed or 0, "sessions": sessions},
+    )
+
+
+def _electric(
+    preset: str,
+    subject: str | None,
+    output: str | None,
+    *,
+    photographs: str | None,
+    stimuli: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    from phosphene.data.virtual import choose_stimuli
+    from phosphene.data.virtual.electric import VirtualHead, epochs_path, write_electric
+    from phosphene.data.virtual.stimuli import read_photographs
+    from phosphene.errors import UsageError
+    from phosphene.names import require
+    from phosphene.storage import check_new_folder
+
+    if output is None:
+        raise UsageError("--output is not given", expected="--output FOLDER")
+    head = VirtualHead(str(subject), preset)
+    check_new_folder(output)
+    require("mne", "eeg")
+    if photographs is not None and (stimuli["holdout"] != "none" or stimuli["training"]):
+        raise UsageError(
+            "--photographs together with --holdout or --training-scenes",
+            expected="photographs alone",
+        )
+    if photographs is not None:
+        shown = read_photographs(photographs)
+    else:
+        shown = choose_stimuli(seed=options["seed"], **stimuli)
+    simulation = write_electric(output, head, shown, **options)
+    trials = simulation.trials
+    typer.echo(
+        f"virtual subject {head.label} ({preset}): {len(trials)} trials of {len(shown)} pictures "
+        f"in {trials['session'].nunique()} sessions x {head.preset.n_sensors} sensors"
+    )
+    typer.echo(f"epochs: {epochs_path(output, head.label, head.preset.modality)}")

@@ -1,0 +1,143 @@
+"""Pickled dictionaries of plain values and numpy arrays, read without executing anything.
+
+Public EEG sets are pickles with an ``.npy`` suffix. A pickle is a program; this reader lets it
+call nothing but three functions of our own that make plain numpy arrays, and refuses every other
+name before it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from phosphene.data.readers.damage import existing_file, reading
+from phosphene.errors import InputError
+
+__all__ = ["load_plain_pickle"]
+
+KIND = "a pickled dictionary of plain values and numpy arrays"
+PLAIN_DTYPE = re.compile(r"[<>|=]?(b|[?]|[iufcSUOV]\d*)")
+MOST_AXES = 8
+
+
+def _empty_array(kind: Any, shape: Any, typecode: Any) -> np.ndarray[Any, Any]:
+    """Stand in for numpy's own maker of arrays, which fills them afterwards."""
+    if kind is not np.ndarray or tuple(shape) != (0,):
+        raise pickle.UnpicklingError("an array of another class than numpy.ndarray")
+    return np.ndarray(0, dtype=np.int8)
+
+
+def _dtype(code: Any, *flags: Any) -> np.dtype[Any]:
+    if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
+        raise pickle.UnpicklingError(f"the type {code!r} of an array")
+    return np.dtype(code)
+
+
+def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray[Any, Any]:
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or order not in ("C", "F"):
+        raise pickle.UnpicklingError("an array of objects in a buffer")
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order).copy()
+
+
+def _scalar(dtype: Any, content: Any) -> Any:
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(content, bytes):
+        raise pickle.UnpicklingError("a scalar that is not a plain number")
+    return np.frombuffer(content, dtype=dtype, count=1)[0]
+
+
+def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
+    if encoding != "latin1" or not isinstance(text, str):
+        raise pickle.UnpicklingError("bytes in another form than latin1")
+    return text.encode("latin1")
+
+
+CORES = ("numpy.core", "numpy._core")
+ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): _dtype,
+    ("_codecs", "encode"): _encode,
+    **{(f"{core}.multiarray", "_reconstruct"): _empty_array for core in CORES},
+    **{(f"{core}.multiarray", "scalar"): _scalar for core in CORES},
+    **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in CORES},
+}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found = ALLOWED.get((module, name))
+        if found is None:
+            raise _Refused(f"{module}.{name}")
+        return found
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise _Refused("a reference to something outside the file")
+
+
+class _Refused(Exception):
+    """The pickle asked for something that plain data does not need."""
+
+
+def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
+    """Return what a pickle, or an object array of one element in an ``.npy``, holds.
+
+    Parameters
+    ----------
+    path : path
+        A bare pickle, or an ``.npy`` that ``numpy.save`` made of a dictionary.
+
+    Returns
+    -------
+    object
+        Dictionaries, lists, text, numbers and numpy arrays.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or asks for anything but plain values: nothing is executed.
+    """
+    file = existing_file(path, KIND)
+    try:
+        with reading(file, KIND), file.open("rb") as handle:
+            _skip_header(handle)
+            content = _PlainUnpickler(handle).load()
+    except InputError as error:
+        refused = error.__cause__
+        if not isinstance(refused, _Refused):
+            raise
+        raise InputError(
+            f"{file} is a pickle that asks for {refused}: nothing of it was executed",
+            expected=KIND,
+            remedy="do not open this file with numpy or pickle either; get it from its source",
+        ) from None
+    if isinstance(content, np.ndarray) and content.ndim == 0 and content.dtype == object:
+        content = content.item()
+    return content
+
+
+def is_pickled(path: Path) -> bool:
+    """Whether a file is a pickle, bare or as an object array of numpy."""
+    with reading(path, KIND), path.open("rb") as handle:
+        start = handle.read(2)
+        if start[:1] == b"\x80":
+            return True
+        handle.seek(0)
+        return start == b"\x93N" and _skip_header(handle)
+
+
+def _skip_header(handle: IO[bytes]) -> bool:
+    """Go to where the pickle starts; tell whether it is an object array of numpy."""
+    if handle.read(6) != b"\x93NUMPY":
+        handle.seek(0)
+        return False
+    handle.seek(0)
+    version = np.lib.format.read_magic(handle)
+    if version == (1, 0):
+        _, _, dtype = np.lib.format.read_array_header_1_0(handle)
+    else:
+        _, _, dtype = np.lib.format.read_array_header_2_0(handle)
+    return bool(dtype.hasobject)
