@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from phosphene.encoders.stimulus.latents import LatentTarget
+    from phosphene.pipelines.captioning.base import Captioner
 
 __all__ = ["Generator"]
 
@@ -29,6 +30,8 @@ class Generator(ABC):
     name: ClassVar[str]
     # Of the low-level branch that can start its pictures; none where nothing can.
     latents: LatentTarget | None = None
+    # Says what an embedding is of; generators that were opened for captions draw after it.
+    captioner: Captioner | None = None
 
     @classmethod
     @abstractmethod
@@ -50,6 +53,10 @@ class Generator(ABC):
             f"options {', '.join(options)} for the generator {self.name}",
             expected="none; `phosphene models list` names the generators that take any",
         )
+
+    def batch_by_memory(self) -> bool:
+        """Return whether it renders as many pictures at a time as fit, from now on."""
+        return False  # only published generators choose
 
     @abstractmethod
     def to(self, device: str | torch.device) -> Self:

@@ -149,6 +149,8 @@ class RenderingGenerator(Generator):
         self, condition: BrainEmbedding, captions: Sequence[str] | None
     ) -> dict[str, Tensor]:
         """Return what each item is given beside its embedding, by name, n rows each."""
+        if captions is None and self.captioner is not None and self.options.captions:
+            captions = self.captioner.caption(condition)
         if captions is None:
             return {}
         self.check_captions(captions, len(condition))
@@ -307,6 +309,11 @@ class RenderingGenerator(Generator):
             )
         if len(captions) != n:
             raise UsageError(f"{len(captions)} captions for {n} items", "one per item")
+
+    def batch_by_memory(self) -> bool:
+        self.options = self.options.model_copy(update={"batch": "auto"})
+        self._block = None
+        return True
 
     @property
     def block(self) -> int:
