@@ -24,6 +24,7 @@ from phosphene.pipelines.evaluation.shown import Shown, find_categories, read_ca
 from phosphene.pipelines.evaluation.suites import create_where_known
 from phosphene.pipelines.evaluation.within import within_category
 from phosphene.pipelines.metrics.caption_meaning import SentenceEncoder, caption_identification
+from phosphene.pipelines.metrics.caption_metrics import RESAMPLES, BleuMetric
 from phosphene.pipelines.metrics.intervals import bootstrap_interval
 from phosphene.pipelines.metrics.specs import METRICS, MetricOutcome
 from phosphene.progress import progress
@@ -261,6 +262,8 @@ class _Scored:
         """Score captions with the truths in another order."""
         rows = range(len(self.truth)) if order is None else order.tolist()
         labels = [f"{row:09d}" for row in range(len(self.truth))]
+        if isinstance(self.metric, BleuMetric):  # an interval of a wrong pairing says nothing
+            self.metric.resamples = RESAMPLES if order is None else 0
         self.metric.update(predicted, [self.truth[row] for row in rows], labels)
         found: MetricOutcome = self.metric.compute()
         self.metric.reset()
@@ -290,15 +293,15 @@ def _metric(
             n_permutations=len(test.null),
             rule="true captions exchanged",
         )
-    scores = outcome.scores
-    known = scores is not None and np.isfinite(scores).sum() > 1
-    details = outcome.details  # of a score of all captions together
-    interval = (details["low"], details["high"]) if "low" in details else None
+    scores, details = outcome.scores, outcome.details
+    interval = (details["low"], details["high"]) if "low" in details else None  # of all together
+    if scores is not None and np.isfinite(scores).sum() > 1:
+        interval = bootstrap_interval(scores)
     return EvaluatedMetric(
         id=spec.id,
         spec=spec.model_dump(mode="json"),
         value=float(outcome.value or 0),
-        interval=bootstrap_interval(scores) if known else interval,
+        interval=interval,
         chance=permuted.mean if outcome.chance is None else outcome.chance,
         permuted=permuted,
         controls={"grey_picture": scored.outcome([GREY] * n).value},

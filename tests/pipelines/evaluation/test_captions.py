@@ -19,7 +19,7 @@ TRUTH = {
     "a": ["a red cube on grass", "a cube that is red"],
     "b": ["a blue sphere on sand", "one blue ball"],
     "c": ["a dog runs along a beach", "a dog at the sea"],
-    "d": ["two people ride bicycles", "people on bicycles in a street"],
+    "d": ["a dog sleeps on a sofa", "a sleepy dog on a couch"],
 }
 MADE = {name: texts[0] for name, texts in TRUTH.items()}
 KINDS = {"a": "thing", "b": "thing", "c": "being", "d": "being"}
