@@ -107,6 +107,11 @@ class Preprocessor:
         """Return the voxels of a subject; an unknown one is an error that says how to add it."""
         return self._of(subject)[0]
 
+    def scaling(self, subject: str) -> tuple[Array, Array]:
+        """Return mean and inverse scale (n_voxels,) of a subject, for rows read one by one."""
+        _, mean, inverse, _ = self._of(subject)
+        return mean, inverse
+
     def _of(self, subject: str) -> tuple[VoxelSpace, Array, Array, int]:
         if subject not in self._subjects:
             raise InputError(

@@ -123,31 +123,110 @@ def train_encoder(
     dataset: Annotated[
         str | None, typer.Option(help="Folder written by `phosphene prepare`.")
     ] = None,
-    subject: Subject = None,
-    encoder: Annotated[str | None, typer.Option(help="Brain encoder. [ridge]")] = None,
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(help="Label; may be repeated for a network. [all, for a network]"),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="ridge, mlp, mindeye1, mindeye2 or bit. [ridge]")
+    ] = None,
     target: Annotated[
-        str | None, typer.Option(help="What it predicts: local-dir:AE, or pixels:SIZExCHANNELS.")
+        str | None,
+        typer.Option(help="What it predicts: local-dir:FOLDER, or pixels:SIZExCHANNELS."),
     ] = None,
     output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Of networks: model whose target and generator are used. [virtual-fmri]"),
+    ] = None,
     seed: Seed = None,
     config: ConfigFile = None,
     sets: Sets = None,
+    resume: Resume = False,
 ) -> None:
-    """Train a brain encoder on the train split of a dataset; write a model folder."""
-    from phosphene.config import resolve_config
-    from phosphene.pipelines.training.encoder import EncoderConfig
-    from phosphene.pipelines.training.encoder import train_encoder as run
+    """Train a brain encoder on the train split of a dataset; write a model folder.
 
-    flags = {
+    Ridge is fitted in closed form for one subject; networks are shared between subjects, and
+    --config also takes a published recipe by name: mindeye1, mindeye2 or brain_it.
+    """
+    from phosphene.config import resolve_config
+    from phosphene.encoders.brain import BRAIN_ENCODERS
+    from phosphene.encoders.brain.base import NetworkEncoder
+    from phosphene.pipelines.training.network import EncoderChoice, find_recipe
+
+    config = find_recipe(config)
+    flags: dict[str, object] = {
         "dataset": dataset,
-        "subject": subject,
         "encoder": encoder,
         "target": target,
         "output": output,
         "seed": seed,
     }
-    settings = resolve_config(EncoderConfig, file=config, sets=sets or (), flags=flags)
-    folder, summary = run(settings)
+    given = sets or ()
+    choice = resolve_config(EncoderChoice, file=config, sets=given, flags={"encoder": encoder})
+    if issubclass(BRAIN_ENCODERS.get(choice.encoder), NetworkEncoder):
+        from phosphene.pipelines.training.network import NetworkConfig, train_network
+
+        flags |= {"subjects": tuple(subject) if subject else None, "base": base}
+        network = resolve_config(NetworkConfig, file=config, sets=given, flags=flags)
+        folder, summary = train_network(network, resume=resume)
+    else:
+        from phosphene.pipelines.training.encoder import EncoderConfig
+        from phosphene.pipelines.training.encoder import train_encoder as fit
+
+        if resume or base or (subject and len(subject) > 1):
+            raise _closed_form(choice.encoder)
+        flags["subject"] = subject[0] if subject else None
+        closed = resolve_config(EncoderConfig, file=config, sets=given, flags=flags)
+        folder, summary = fit(closed)
+    for name, value in summary.items():
+        typer.echo(f"{name} {value:.4g}")
+    typer.echo(f"model: {folder}")
+
+
+def _closed_form(encoder: str) -> Exception:
+    from phosphene.errors import UsageError
+
+    return UsageError(
+        f"--resume, --base or several subjects for the encoder {encoder}",
+        expected="one subject and a target: it is fitted in closed form, in one go",
+        remedy="fit each subject by itself, or all with `phosphene train`",
+    )
+
+
+@app.command("adapt")
+@guarded
+def train_adapt(
+    model: Annotated[
+        str | None, typer.Option(help="Model whose encoder is a network shared by subjects.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Folder written by `phosphene prepare`.")
+    ] = None,
+    subject: Subject = None,
+    sessions: Annotated[
+        list[str] | None, typer.Option(help="Train on this session alone; repeatable. [all]")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    resume: Resume = False,
+) -> None:
+    """Add a new subject to a trained model: the shared network stays as it is."""
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.training.adapt import AdaptConfig, adapt_model
+
+    flags = {
+        "model": model,
+        "dataset": dataset,
+        "subject": subject,
+        "sessions": tuple(sessions) if sessions else None,
+        "output": output,
+        "seed": seed,
+    }
+    settings = resolve_config(AdaptConfig, file=config, sets=sets or (), flags=flags)
+    folder, summary = adapt_model(settings, resume=resume)
     for name, value in summary.items():
         typer.echo(f"{name} {value:.4g}")
     typer.echo(f"model: {folder}")

@@ -1,0 +1,143 @@
+"""Adapt a trained network to a new subject: only what belongs to that subject is learned."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from phosphene.data.canonical import CanonicalDataset
+from phosphene.encoders.brain.base import NetworkEncoder
+from phosphene.encoders.brain.bit import BITEncoder
+from phosphene.encoders.stimulus.base import StimulusEncoder
+from phosphene.errors import UsageError
+from phosphene.names import check_subject
+from phosphene.pipelines.model_folder import ModelParts, load_model
+from phosphene.pipelines.training.brain_materials import (
+    Materials,
+    NetworkTraining,
+    gather,
+    profiles_of,
+)
+from phosphene.pipelines.training.engine import EngineConfig
+from phosphene.pipelines.training.materials import refuse_seen_by_target
+from phosphene.pipelines.training.network import (
+    WORK,
+    best_epoch,
+    finish,
+    network_protocol,
+    open_work,
+    train_encoder_on,
+)
+from phosphene.schemas import Protocol
+from phosphene.seeds import item_seed
+from phosphene.storage import read_json
+
+__all__ = ["AdaptConfig", "adapt_model", "add_subject", "freeze_but"]
+
+
+class AdaptConfig(NetworkTraining):
+    """Settings of ``phosphene train adapt``.
+
+    Everything that subjects share stays as it is, unless ``everything`` is true: then all of the
+    network goes on learning, from the new subject alone, and the others may suffer.
+    """
+
+    model: str
+    subject: str
+    everything: bool = False
+    training: EngineConfig = EngineConfig(
+        epochs=50, batch_size=64, learning_rate=1e-3, weight_decay=0.01, warmup_steps=20,
+        patience=8,
+    )  # fmt: skip
+
+
+def adapt_model(config: AdaptConfig, *, resume: bool = False) -> tuple[Path, dict[str, float]]:
+    """Add a subject to a model and write the model anew, with all of its subjects.
+
+    Returns
+    -------
+    folder : Path
+    summary : dict of str to float
+        Figures on held-out pictures of the new subject; ``before`` is what its starting values
+        alone explain.
+    """
+    dataset = CanonicalDataset.open(config.dataset)
+    subject = dataset.check_subject(check_subject(config.subject))
+    parts = load_model(config.model)
+    encoder = parts.encoder
+    if not isinstance(encoder, NetworkEncoder):
+        raise UsageError(
+            f"the model {config.model} has the encoder {encoder.name}",
+            expected="one whose subjects share a network, such as bit or mindeye2",
+            remedy="fit the new subject by itself: phosphene train encoder --encoder ridge",
+        )
+    encoder.check_new(subject)
+    settings = config.model_dump(mode="json", exclude={"output"})
+    work = open_work(config.output, settings, resume)
+    if work.finished:
+        return work.root, dict(read_json(work.root / "training.json")["summary"])
+    refuse_seen_by_target(dataset, parts.target, config.model)
+    materials = gather(dataset, [subject], _targets(parts), parts.preprocessor, config)
+    add_subject(encoder, subject, materials, config.seed)
+    start = materials.validation.figures(encoder)["validation r2"]
+    if not config.everything:
+        freeze_but(encoder, subject)
+    result = train_encoder_on(encoder, materials, config, work.partial / WORK)
+    summary = materials.validation.figures(encoder)
+    summary |= {"before": start, "best epoch": float(best_epoch(result))}
+    adapted = dataclasses.replace(
+        parts,
+        protocol=_joined(parts.protocol, network_protocol(dataset, materials, config)),
+        settings=settings | {"base": parts.settings, "summary": summary, "history": result.history},
+        name="",
+        hash="",
+        folder=None,
+    )
+    return finish(work, adapted, summary, half=config.half), summary
+
+
+def _targets(parts: ModelParts) -> dict[str, StimulusEncoder]:
+    """Return the target of each part that the encoder predicts."""
+    found: dict[str, StimulusEncoder] = {parts.target.spec.output: parts.target}
+    if "lowlevel" in parts.encoder.targets and parts.generator.latents is not None:
+        found["lowlevel"] = parts.generator.latents
+    return found
+
+
+def add_subject(encoder: NetworkEncoder, subject: str, materials: Materials, seed: int) -> None:
+    """Make room for the subject; voxels with profiles start from their nearest neighbours."""
+    n_voxels = int(np.prod(materials.recordings[0].data.shape[1:]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(item_seed(seed, "weights", f"sub-{subject}", 0))
+        encoder.add_subject(subject, n_voxels)
+    if isinstance(encoder, BITEncoder):
+        basis = encoder.profile_basis
+        _, profiles = profiles_of(encoder, materials, basis, seed)
+        encoder.align_subject(subject, profiles[subject])
+
+
+def freeze_but(encoder: NetworkEncoder, subject: str) -> None:
+    """Let nothing learn but what belongs to one subject alone."""
+    encoder.requires_grad_(False)
+    for parameter in encoder.own_parameters(subject).values():
+        parameter.requires_grad_(True)
+
+
+def _joined(before: Protocol, new: Protocol) -> Protocol:
+    """Return the protocol of all subjects: what trained the shared part stays part of it."""
+    return new.model_copy(
+        update={
+            "dataset": "; ".join(dict.fromkeys([before.dataset, new.dataset])),
+            "dataset_hash": "; ".join(dict.fromkeys([before.dataset_hash, new.dataset_hash])),
+            "subjects": [*before.subjects, *new.subjects],
+            "mask": "; ".join(dict.fromkeys([before.mask, new.mask])),
+            "n_train_trials": before.n_train_trials | new.n_train_trials,
+            "train_stimulus_ids": sorted({*before.train_stimulus_ids, *new.train_stimulus_ids}),
+            "train_picture_hashes": sorted(
+                {*before.train_picture_hashes, *new.train_picture_hashes}
+            ),
+        }
+    )
