@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from phosphene.errors import InputError
-from phosphene.storage import load_array, save_array
+from phosphene.storage import atomic_path, load_array
 
 __all__ = ["ExactVectors", "as_stored", "write_vectors"]
 
@@ -71,22 +72,43 @@ def as_stored(vectors: Array, metric: str, *, source: str) -> Array:
 
 
 def write_vectors(folder: Path, blocks: Iterable[Array], *, first: int = 0) -> list[str]:
-    """Write blocks (n, d) as ``exact-0000.npy`` and so on; return the names."""
+    """Write blocks (n, d) as ``exact-0000.npy`` and so on; return the names.
+
+    Each block is written as it comes, so that memory holds one.
+    """
     names: list[str] = []
-    for number, block in enumerate(_regrouped(blocks, ROWS_PER_FILE)):
-        names.append(f"exact-{first + number:04d}.npy")
-        save_array(folder / names[-1], block)
+    remaining = iter(blocks)
+    for block in remaining:
+        names.append(f"exact-{first + len(names):04d}.npy")
+        _write_file(folder / names[-1], chain([block], remaining))
     return names
 
 
-def _regrouped(blocks: Iterable[Array], rows: int) -> Iterator[Array]:
-    waiting: list[Array] = []
-    count = 0
-    for block in blocks:
-        waiting.append(block)
-        count += len(block)
-        if count >= rows:
-            yield np.concatenate(waiting)
-            waiting, count = [], 0
-    if waiting:
-        yield np.concatenate(waiting)
+def _write_file(path: Path, blocks: Iterator[Array]) -> None:
+    """Write blocks until a file is full; its header is written again when the rows are known.
+
+    NumPy leaves room in a header for the first axis to grow.
+    """
+    with atomic_path(path) as temporary, temporary.open("w+b") as handle:
+        rows = 0
+        for block in blocks:
+            if rows == 0:
+                start = _write_header(handle, block, 0)
+            np.ascontiguousarray(block).tofile(handle)
+            rows += len(block)
+            if rows >= ROWS_PER_FILE:
+                break
+        handle.seek(0)
+        if _write_header(handle, block, rows) != start:
+            raise AssertionError("the header of an array file did not fit where it stood")
+
+
+def _write_header(handle: BinaryIO, block: Array, rows: int) -> int:
+    """Write the header of an array of ``rows`` such rows; return where it ends."""
+    facts = {
+        "descr": np.lib.format.dtype_to_descr(block.dtype),
+        "fortran_order": False,
+        "shape": (rows, block.shape[1]),
+    }
+    np.lib.format.write_array_header_1_0(handle, facts)
+    return handle.tell()

@@ -16,7 +16,13 @@ from phosphene.pipelines.retrieval.exact_vectors import ExactVectors
 from phosphene.pipelines.retrieval.faiss_index import FaissIndex
 from phosphene.pipelines.retrieval.key_encoder import keys_of
 from phosphene.pipelines.retrieval.metadata import Metadata
-from phosphene.pipelines.retrieval.rerank import csls, diversify, near_duplicates, similarity
+from phosphene.pipelines.retrieval.rerank import (
+    csls,
+    diversify,
+    near_duplicates,
+    probable,
+    similarity,
+)
 from phosphene.pipelines.retrieval.search_result import SearchResult
 from phosphene.schemas import IndexFile, SearchSpace
 from phosphene.workfolder import PARTIAL
@@ -206,9 +212,11 @@ class Index:
         for start in range(0, len(queries), QUERIES):
             part = slice(start, start + QUERIES)
             found = self._candidates(queries[part], fetched, effort)
+            kept = fetched if wider else min(k + SPARE, fetched)
             for place, one, score in self._ordered(
-                queries[part], found, k, sample, diversity, duplicates
-            ):
+                queries[part], *self._kept(queries[part], found, kept), k, sample, diversity,
+                duplicates,
+            ):  # fmt: skip
                 rows[start + place, : len(one)] = one
                 scores[start + place, : len(one)] = score
         return SearchResult(rows, scores, self.metadata.rows)
@@ -220,18 +228,26 @@ class Index:
             unit = np.divide(queries, norms, out=np.zeros_like(queries), where=norms > 0)
         return self.structure.candidates(unit, fetched, effort=effort)
 
+    def _kept(self, queries: Array, found: Array, count: int) -> tuple[Array, Array]:
+        """Return rows (n, count) of the best candidates and their stored vectors."""
+        stored = self.vectors(np.maximum(found, 0).ravel()).reshape(*found.shape, -1)
+        if count == found.shape[1]:
+            return found, stored
+        places = probable(queries, stored, found, self.file.metric, count)
+        rows = np.take_along_axis(found, places, axis=1)
+        return rows, np.take_along_axis(stored, places[..., None], axis=1)
+
     def _ordered(
         self,
         queries: Array,
         found: Array,
+        stored: Array,
         k: int,
         background: Array | None,
         diversity: float,
         duplicates: float | None,
     ) -> list[tuple[int, Array, Array]]:
         """Return (query, rows, scores) after exact scores and whatever else was asked for."""
-        shape = found.shape
-        stored = self.vectors(np.maximum(found, 0).ravel()).reshape(*shape, -1)
         scores = similarity(queries, stored, self.file.metric)
         if background is not None:
             scores = csls(queries, stored, background)

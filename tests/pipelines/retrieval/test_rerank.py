@@ -10,7 +10,13 @@ import pytest
 
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.retrieval.index import Index
-from phosphene.pipelines.retrieval.rerank import csls, diversify, near_duplicates, similarity
+from phosphene.pipelines.retrieval.rerank import (
+    csls,
+    diversify,
+    near_duplicates,
+    probable,
+    similarity,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -24,6 +30,24 @@ def made() -> tuple[Array, Array, Array]:
     """Queries (3, 6), candidates (3, 5, 6) and a background (20, 6)."""
     rng = np.random.default_rng(2)
     return rng.normal(size=(3, 6)), rng.normal(size=(3, 5, 6)), rng.normal(size=(20, 6))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_the_probable_ones_are_the_best(metric: str) -> None:
+    rng = np.random.default_rng(2)
+    queries = rng.standard_normal((4, 9)).astype(np.float32)
+    vectors = rng.standard_normal((4, 50, 9)).astype(np.float32)
+    vectors[:, 7] = vectors[:, 3]  # of equal ones, the first in the index
+    rows = np.stack([rng.permutation(50) for _ in range(4)])
+    rows[2, 11] = -1
+    places = probable(queries, vectors, rows, metric, 20)
+    scores = similarity(queries, vectors, metric)
+    scores[2, 11] = -np.inf
+    for n in range(4):
+        expected = np.lexsort((rows[n], -scores[n].round(5)))[:20]
+        np.testing.assert_array_equal(places[n], expected)
+    alone = probable(queries[1:2], vectors[1:2], rows[1:2], metric, 20)
+    np.testing.assert_array_equal(alone[0], places[1])
 
 
 def test_csls_is_its_definition(made: tuple[Array, Array, Array]) -> None:
