@@ -15,7 +15,7 @@ __all__ = ["Background", "alpha_spectrum", "autocovariance", "background_spectru
 
 Array = np.ndarray[Any, Any]
 
-EXPONENT = 1.2  # of the power spectrum
+EXPONENT = 1.5  # of the power spectrum
 CORNER = 0.5  # hertz, below which the spectrum is level: the amplifier's high-pass
 LOWPASS = 100.0  # hertz, of the amplifier
 ALPHA, ALPHA_WIDTH = 10.0, 1.0  # hertz

@@ -12,7 +12,7 @@ from phosphene.data.virtual.electric.sources import time_courses
 
 __all__ = ["HEAD_HASH", "head_hash"]
 
-HEAD_HASH = ""
+HEAD_HASH = "34a1753e258806a143eab55066903c5c97075735820f26e6995a33ecf1863f18"
 """Hash of subjects 01 and 02, version 1; a change that alters it needs a new version."""
 
 

@@ -253,7 +253,7 @@ class VirtualHead:
         )
 
     def _blink(self, shift: Array | None) -> Array:
-        moments = EYES / np.linalg.norm(EYES, axis=1, keepdims=True)
+        moments = np.array([[0.0, 1.0, 0.0]] * 2)  # the eye is positive in front
         at_fp1 = electrodes(EYES, moments, electrode_directions(THINGS_63))
         at_fp1 -= at_fp1.mean(axis=0)
         size = BLINK_VOLTS / at_fp1[THINGS_63.index("Fp1")].sum()

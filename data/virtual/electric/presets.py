@@ -77,7 +77,7 @@ class ElectricPreset:
 def _eeg(name: str, n_sensors: int) -> ElectricPreset:
     return ElectricPreset(
         name, "eeg", n_sensors, 250.0, -0.2, 300, 0.1, 0.2, 0.0,
-        6e-6, 0.7e-6, 10e-6, 0.05, 6e-6, 5.0, 4,
+        6e-6, 2e-6, 8e-6, 0.02, 6e-6, 5.0, 4,
     )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ ELECTRIC_PRESETS = {
         _eeg("eeg-17", 17),
         ElectricPreset(
             "meg-271", "meg", 271, 250.0, -0.2, 300, 0.5, 1.5, 0.2,
-            120e-15, 14e-15, 30e-15, 4e-15, 150e-15, 4.0, 2,
+            120e-15, 20e-15, 30e-15, 4e-15, 150e-15, 4.0, 2,
         ),
     )
 }  # fmt: skip
