@@ -133,7 +133,8 @@ def test_a_truth_by_identifier_is_that_by_order(
     assert one.metrics == two.metrics
     assert one.metrics is not None
     assert (tmp_path / "one/metrics.tsv").read_text().splitlines()[0].split("\t") == [
-        "metric", "value", "low", "high", "chance", "mean_picture", "n_items",
+        "metric", "value", "low", "high", "chance", "mean_picture", "n_items", "grey_picture",
+        "p_value", "within_category",
     ]  # fmt: skip
 
 
