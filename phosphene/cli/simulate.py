@@ -199,7 +199,11 @@ def _electric(
     from phosphene.storage import check_new_folder
 
     if output is None:
-        raise UsageError("--output is not given", expected="--output FOLDER")
+        raise UsageError(
+            "--output is not given",
+            expected="--output FOLDER",
+            remedy="name a new folder",
+        )
     head = VirtualHead(str(subject), preset)
     check_new_folder(output)
     require("mne", "eeg")
@@ -207,6 +211,7 @@ def _electric(
         raise UsageError(
             "--photographs together with --holdout or --training-scenes",
             expected="photographs alone",
+            remedy="leave one of them out",
         )
     if photographs is not None:
         shown = read_photographs(photographs)

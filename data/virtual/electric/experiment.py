@@ -168,11 +168,7 @@ def _session(
     """Return epochs, onsets within the runs, gain and shift (mm) of one session."""
     preset = head.preset
     gain = 1 + SESSION_GAIN * float(generator.standard_normal())
-    direction = generator.standard_normal(3)
-    direction /= np.linalg.norm(direction)
-    size = preset.shift / 1000 * abs(float(generator.standard_normal()))
-    # A cap slides over the scalp, a head moves in the helmet.
-    shift = direction * (size if preset.modality == "meg" else size / HEAD_RADIUS)
+    shift, size = _shift(head, generator)
     mean, changes = head.coefficients(drives, shift)
     _, states = head.coefficients(head.reference_drives, shift)
     background = head.background(shift)
@@ -187,6 +183,16 @@ def _session(
         epochs[rows] = _run(head, gain * response, starts, background, generator)
         onsets[rows] = starts / preset.sfreq
     return epochs, onsets, gain, 1000 * size
+
+
+def _shift(head: VirtualHead, generator: np.random.Generator) -> tuple[Array, float]:
+    """Return how cap or head has moved, and its size in metres."""
+    direction = generator.standard_normal(3)
+    direction /= np.linalg.norm(direction)
+    size = head.preset.shift / 1000 * abs(float(generator.standard_normal()))
+    # A cap slides over the scalp, a head moves in the helmet.
+    is_meg = head.preset.modality == "meg"
+    return direction * (size if is_meg else size / HEAD_RADIUS), size
 
 
 def _starts(count: int, head: VirtualHead, generator: np.random.Generator) -> Array:

@@ -106,10 +106,14 @@ def _mne_info(head: VirtualHead) -> Any:
         strict=True,
     ):  # fmt: skip
         channel["loc"][:3] = place
+        codes = mne.io.constants.FIFF
+        channel["coord_frame"] = codes.FIFFV_COORD_DEVICE if is_meg else codes.FIFFV_COORD_HEAD
         if is_meg:
-            channel["coil_type"] = mne.io.constants.FIFF.FIFFV_COIL_CTF_GRAD
+            channel["coil_type"] = codes.FIFFV_COIL_CTF_GRAD
             channel["loc"][3:12] = _axes(outwards).ravel()
-        channel["coord_frame"] = mne.io.constants.FIFF.FIFFV_COORD_HEAD
+    if is_meg:  # the head's middle is that of the helmet
+        with made._unlock():
+            made["dev_head_t"] = mne.transforms.Transform("meg", "head")
     reference = "" if is_meg else " reference: average"
     made["description"] = f"virtual subject {head.label}, not human data.{reference}"
     return made
