@@ -48,10 +48,11 @@ class ReconstructConfig(Config):
     strength: float | None = None
     candidates: int | None = None
     detail: float | None = None
+    caption: str | None = None
     samples: int = 1
     seed: int = 0
     steps: int | None = None
-    batch_size: int = DEFAULT_BATCH
+    batch_size: int | Literal["auto"] = DEFAULT_BATCH
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["auto", "float32"] = "auto"
     stimuli: bool = True
@@ -76,7 +77,9 @@ def reconstruct(
     result : Reconstruction or None
         ``None`` after a dry run or where the run was complete already.
     """
-    if config.samples < 1 or config.batch_size < 1:
+    by_memory = config.batch_size == "auto"
+    batch_size = DEFAULT_BATCH if config.batch_size == "auto" else config.batch_size
+    if config.samples < 1 or batch_size < 1:
         raise UsageError(
             f"`samples` is {config.samples} and `batch_size` is {config.batch_size}",
             expected="at least 1 each",
@@ -90,8 +93,11 @@ def reconstruct(
         strength=config.strength,
         candidates=config.candidates,
         detail=config.detail,
+        caption=config.caption,
         device=config.device,
     )
+    if by_memory:
+        model.generator.batch_by_memory()
     recording = model.read(config.input, subject=config.subject, trials=config.trials)
     items, table = items_of(recording, config.average)
     seeds = picture_seeds(
@@ -117,12 +123,12 @@ def reconstruct(
     result = Reconstruction(
         images=np.zeros((*seeds.shape, *shape), dtype=np.uint8),
         embeddings=embedding_arrays(embedding),
-        trials=table,
+        trials=model.with_captions(table, embedding),
         provenance=output.run,
         seeds=seeds,
         truth=truth,
     )
-    _render_missing(model, output, result, embedding, config)
+    _render_missing(model, output, result, embedding, batch_size, config.steps)
     if truth is not None:
         protocol = output.run.protocol
         result.metrics = score_pictures(
@@ -174,7 +180,8 @@ def _render_missing(
     output: OutputFolder,
     result: Reconstruction,
     embedding: BrainEmbedding,
-    config: ReconstructConfig,
+    batch_size: int,
+    steps: int | None,
 ) -> None:
     """Render what is not written yet; each batch is on disk before the next one starts."""
     subject = str(output.run.config["subject"])
@@ -185,15 +192,15 @@ def _render_missing(
             missing.append(item)
         else:
             result.images[item] = np.stack(written)
-    starts = range(0, len(missing), config.batch_size)
+    starts = range(0, len(missing), batch_size)
     for start in progress(starts, label="rendering", total=len(starts)):
-        rows = missing[start : start + config.batch_size]
+        rows = missing[start : start + batch_size]
         part = embedding[_positions(rows)]
         batches = model.render(
             part,
             result.seeds[rows],
-            batch_size=config.batch_size,
-            num_inference_steps=config.steps,
+            batch_size=batch_size,
+            num_inference_steps=steps,
         )
         for _, rendered in batches:
             result.images[rows] = rendered

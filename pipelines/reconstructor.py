@@ -15,6 +15,8 @@ from phosphene.data.pictures import Pictures
 from phosphene.data.readers import read_recording
 from phosphene.errors import InputError, UsageError
 from phosphene.names import check_subject
+from phosphene.pipelines.assembly import assemble
+from phosphene.pipelines.captioning.base import open_captioner
 from phosphene.pipelines.generators.base import Generator
 from phosphene.pipelines.generators.choosing import open_generator
 from phosphene.pipelines.model_folder import ModelParts, load_model, save_model
@@ -60,6 +62,8 @@ class Reconstructor:
     detail : float, optional
         Pixels below which a retrieved training picture lends detail, 0 for none; the model's own
         by default.
+    caption : str, optional
+        ``git:FOLDER`` or ``nearest:INDEX``: what says in a sentence what was decoded.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
 
@@ -85,6 +89,7 @@ class Reconstructor:
         strength: float | None = None,
         candidates: int | None = None,
         detail: float | None = None,
+        caption: str | None = None,
         device: str = "auto",
     ) -> None:
         self.parts = parts
@@ -94,7 +99,9 @@ class Reconstructor:
         self.strength = _choose_strength(parts, strength)
         self.choice = _choose_candidates(parts, candidates)
         self.detail = _choose_detail(parts, detail)
-        for part in (*parts.components.values(), self.generator):
+        self.captioner = None if caption is None else open_captioner(caption, parts.target)
+        self.generator.captioner = self.captioner
+        for part in (*parts.components.values(), self.generator, self.captioner):
             if hasattr(part, "to"):
                 part.to(self.device)
 
@@ -109,6 +116,7 @@ class Reconstructor:
         strength: float | None = None,
         candidates: int | None = None,
         detail: float | None = None,
+        caption: str | None = None,
         device: str = "auto",
     ) -> Reconstructor:
         """Load a known model, a model folder, ``local-dir:PATH`` or ``hf-hub:ID``."""
@@ -121,6 +129,49 @@ class Reconstructor:
             strength=strength,
             candidates=candidates,
             detail=detail,
+            caption=caption,
+            device=device,
+        )
+
+    @classmethod
+    def from_parts(
+        cls,
+        *,
+        base: Reconstructor | str | os.PathLike[str] | None = None,
+        strength: float | None = None,
+        candidates: int | None = None,
+        detail: float | None = None,
+        caption: str | None = None,
+        device: str = "auto",
+        **parts: Any,
+    ) -> Reconstructor:
+        """Put a decoder together from parts, or swap some of another one's.
+
+        Parameters
+        ----------
+        base : Reconstructor, str or path, optional
+            Whose parts serve where none are given.
+        strength, candidates, detail, caption, device
+            As for the class.
+        **parts
+            By the names of :class:`~phosphene.pipelines.model_folder.ModelParts`: ``encoder``,
+            ``target``, ``preprocessor``, ``protocol``, ``generator``, ``prior``, ``structure``,
+            ... ; ``None`` leaves an optional part out.
+
+        Raises
+        ------
+        InputError
+            If parts do not fit together.
+        """
+        if base is not None and not isinstance(base, Reconstructor):
+            base = cls(load_model(os.fspath(base)), device="cpu")
+        own = None if base is None else base.parts
+        return cls(
+            assemble(own, parts),
+            strength=strength,
+            candidates=candidates,
+            detail=detail,
+            caption=caption,
             device=device,
         )
 
@@ -139,6 +190,7 @@ class Reconstructor:
             "detail": 0.0 if self.detail is None else self.detail.blur,
             "target": self.parts.target.spec.hash,
             **self.generator.settings,
+            **({} if self.captioner is None else self.captioner.settings),
         }
 
     @property
@@ -167,6 +219,12 @@ class Reconstructor:
         if self.parts.features is not None:
             embedding = replace(embedding, features=self.parts.features.encode(prepared).main)
         return embedding
+
+    def with_captions(self, table: pd.DataFrame, embedding: BrainEmbedding) -> pd.DataFrame:
+        """Return the table of items with a column ``decoded_caption``, where captions are on."""
+        if self.captioner is None:
+            return table
+        return table.assign(decoded_caption=self.captioner.caption(embedding))
 
     def search_keys(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return embeddings (n, ...) of brains or pictures as they are compared, (n, d).
@@ -292,7 +350,7 @@ class Reconstructor:
         return Reconstruction(
             images=images,
             embeddings=embedding_arrays(embedding),
-            trials=table,
+            trials=self.with_captions(table, embedding),
             provenance=run,
             seeds=seeds,
         )

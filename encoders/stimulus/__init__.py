@@ -11,6 +11,8 @@ STIMULUS_ENCODERS = Registry(
     {
         "autoencoder": "phosphene.encoders.stimulus.autoencoder:PictureAutoencoder",
         "clip-vision": "phosphene.encoders.stimulus.clip_vision:ClipVisionTarget",
+        "depth": "phosphene.encoders.stimulus.maps:DepthTarget",
+        "edges": "phosphene.encoders.stimulus.maps:EdgeTarget",
         "efficientnet-lite0": "phosphene.encoders.stimulus.efficientnet:EfficientNetTarget",
         "latents": "phosphene.encoders.stimulus.latents:LatentTarget",
         "open-clip": "phosphene.encoders.stimulus.open_clip:OpenClipTarget",

@@ -60,10 +60,17 @@ def reconstruct(
             help="Pixels below which a training picture lends detail, 0 for none. [the model's own]"
         ),
     ] = None,
+    caption: Annotated[
+        str | None,
+        typer.Option(help="git:FOLDER or nearest:INDEX: say in a sentence what was decoded."),
+    ] = None,
     samples: Annotated[int | None, typer.Option(help="Pictures per item. [1]")] = None,
     seed: Seed = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the generator.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Items rendered at a time. [64]")] = None,
+    batch_size: Annotated[
+        str | None,
+        typer.Option(help="Items rendered at a time, or auto: by the memory of a GPU. [64]"),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto or float32. [auto]")] = None,
     config: ConfigFile = None,
@@ -94,6 +101,7 @@ def reconstruct(
         "strength": strength,
         "candidates": candidates,
         "detail": detail,
+        "caption": caption,
         "samples": samples,
         "seed": seed,
         "steps": steps,

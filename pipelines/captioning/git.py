@@ -19,6 +19,7 @@ from phosphene.errors import AssetError, InputError
 from phosphene.names import resolve_folder
 from phosphene.pipelines.captioning.base import Captioner
 from phosphene.pipelines.captioning.token_converter import TokenConverter
+from phosphene.pipelines.generators.pipeline_folder import without_bars
 from phosphene.storage import hash_file, read_json, write_json
 from phosphene.types import BrainEmbedding
 
@@ -199,9 +200,10 @@ def load_git(source: str) -> tuple[Any, Any, str]:
 
     folder = resolve_folder(source)
     try:
-        network = GitForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
-        )
+        with without_bars():
+            network = GitForCausalLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True
+            )
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # transformers raises many kinds
         raise AssetError(

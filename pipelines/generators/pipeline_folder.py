@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from phosphene.errors import AssetError, InputError
 from phosphene.storage import read_json
 
-__all__ = ["load_part", "load_pipeline", "weights_fingerprint", "weights_variant"]
+__all__ = [
+    "load_part",
+    "load_pipeline",
+    "weights_fingerprint",
+    "weights_variant",
+    "without_bars",
+]
 
 # Encoders and checkers of pictures; embeddings come from a brain.
 UNUSED = (
@@ -70,29 +78,42 @@ def load_pipeline(kind: str, folder: Path, *, network: str = "unet") -> Any:
             remedy="name the folder of the right model",
         )
     more = {"requires_safety_checker": False} if "safety_checker" in parts else {}
-    bars = diffusers.utils.logging.is_progress_bar_enabled()
-    diffusers.utils.logging.disable_progress_bar()
     try:
-        pipeline = wanted.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            variant=weights_variant(folder / network),
-            dtype=torch.float32,
-            **left_out,
-            **more,
-        )
+        with without_bars():
+            pipeline = wanted.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                variant=weights_variant(folder / network),
+                dtype=torch.float32,
+                **left_out,
+                **more,
+            )
     except Exception as error:  # damaged files and shapes that differ raise many kinds
         raise InputError(
             f"the {kind} in {folder} could not be loaded ({error})",
             expected="the files of that pipeline, weights in safetensors",
             remedy="fetch them again with `phosphene models fetch`",
         ) from error
-    finally:
-        if bars:
-            diffusers.utils.logging.enable_progress_bar()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep the bars of diffusers and transformers off: loading has nothing to tell."""
+    import diffusers
+    import transformers
+
+    switches: list[Any] = [diffusers.utils.logging, transformers.utils.logging]
+    shown = [one for one in switches if one.is_progress_bar_enabled()]
+    for one in shown:
+        one.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for one in shown:
+            one.enable_progress_bar()
 
 
 def load_part(kind: Any, folder: Path) -> Any:

@@ -78,7 +78,6 @@ def convert_unclip_checkpoint(
     InputError
         If the file is damaged, holds other things than tensors, or lacks tensors or has others.
     """
-    import torch
     from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 
     tensors = _read(Path(source))
@@ -89,7 +88,7 @@ def convert_unclip_checkpoint(
         ):
             part = {key: value for key, value in tensors.items() if key.startswith(prefix)}
             network = _network(kind, config, part, where=f"{source}, {prefix}*")
-            network.to(torch.float16).save_pretrained(folder / name)
+            network.save_pretrained(folder / name)
         EulerDiscreteScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
         index: dict[str, Any] = {
             "_class_name": "StableDiffusionXLPipeline",
@@ -107,10 +106,14 @@ def _network(
     kind: Any, config: Mapping[str, Any], tensors: dict[str, torch.Tensor], *, where: str
 ) -> Any:
     """Return a network of diffusers that holds all of the tensors, and nothing else."""
+    import torch
+
     with TemporaryDirectory() as folder:
         write_json(Path(folder) / "config.json", {"_class_name": kind.__name__, **config})
         try:
-            network = kind.from_single_file(dict(tensors), config=folder, local_files_only=True)
+            network = kind.from_single_file(
+                dict(tensors), config=folder, local_files_only=True, dtype=torch.float16
+            )
         except Exception as error:  # missing names and other shapes raise many kinds
             raise InputError(
                 f"{where} is not what a {kind.__name__} of this architecture takes ({error})",

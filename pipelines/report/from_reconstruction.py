@@ -131,10 +131,14 @@ def _lead(run: RunFile) -> str:
 
 def _labels(result: Reconstruction, stimuli: bool) -> list[str]:
     names = [str(name) for name in result.trials["stimulus_id"]]
-    return [
+    labels = [
         f"item {item}" if name == UNKNOWN or not stimuli else name
         for item, name in enumerate(names)
     ]
+    if "decoded_caption" not in result.trials:
+        return labels
+    captions = result.trials["decoded_caption"]
+    return [f"{label}: \u201c{said}\u201d" for label, said in zip(labels, captions, strict=True)]
 
 
 def _ranking(metrics: MetricsFile) -> Ranking | None:
