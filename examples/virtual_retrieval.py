@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,9 @@ def main() -> None:
     parser.add_argument("--model", default="virtual-fmri")
     parser.add_argument("--subject", default="01")
     parser.add_argument("--pool", type=int, default=100_000, help="scenes beside the seen ones")
+    parser.add_argument(
+        "--embeddings", action="append", default=[], help="arrays of the target's, to join the pool"
+    )
     parser.add_argument("--scenes", type=int, default=100, help="seen scenes")
     parser.add_argument("--calibration", type=int, default=200, help="scenes for confidence")
     parser.add_argument("--seed", type=int, default=7, help="of the recording; training has 1, 2")
@@ -143,10 +147,13 @@ def main() -> None:
     model = Reconstructor.from_pretrained(options.model)
     encoder = KeyEncoder(options.model, model.parts.target, model.parts.retrieval)
     cache = Path(options.cache)
+    others = [scene_embeddings(model.parts.target, options.pool, cache)]
+    others += [iter([load_array(name)]) for name in options.embeddings]
     blocks = [
         as_stored(keys_of(block, encoder.projector), "cosine", source="scenes")
-        for block in scene_embeddings(model.parts.target, options.pool, cache)
+        for block in chain.from_iterable(others)
     ]
+    options.pool = sum(map(len, blocks))
     who = (model, options.subject)
     queries, truth, names = decoded(*who, options.scenes, options.seed, options.preset)
     calibration = decoded(*who, max(options.calibration, 1), options.seed + 1000, options.preset)
@@ -157,7 +164,7 @@ def main() -> None:
     print("| search | top-1 | top-10 | median rank |\n|---|---|---|---|")
     exact = exact_ranks(queries, rows, blocks)
     print(line("exact, every key", exact))
-    stem = f"{encoder.space.hash}-{options.subject}-{options.seed}-{n}"
+    stem = f"{encoder.space.hash[:16]}-{options.subject}-{options.seed}-{n}"
     for kind in ("flat", "hnsw", "ivfpq"):
         index = index_of(cache / f"{stem}-{kind}", kind, encoder, blocks)
         ranks = found_ranks(index.search(queries, 50).rows, rows)
