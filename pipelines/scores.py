@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phosphene.data.pictures import Pictures
+from phosphene.data.pictures import Pictures, picture_hash
 from phosphene.data.splits import CONCEPT_COLUMNS
 from phosphene.errors import AssetError, InputError
 from phosphene.pipelines.evaluation.block_pairs import block_size, blocks_of
@@ -75,7 +75,11 @@ def score_pictures(
     n_seen_in_training : int
         Items whose picture the model was trained on; the result carries the number.
     """
-    labels = np.arange(len(truth)) if pictures is None else np.asarray(pictures)
+    names = range(len(truth)) if pictures is None else pictures
+    # Content first: blocks and permutations are the same whatever the pictures are called.
+    labels = np.array(
+        [f"{picture_hash(shown)} {name}" for shown, name in zip(truth, names, strict=True)]
+    )
     metrics: list[MetricValue] = []
     per_item: dict[str, list[float | None]] = {}
     for name, (measure, higher) in PAIRWISE.items():
