@@ -143,7 +143,12 @@ def _read_ubp(folder: Path, split: str, table: StimulusTable) -> tuple[Any, ...]
 
     path = _existing(folder / f"{split}.pt")
     core = np.zeros(0).__reduce__()[0]
-    classes = [np.ndarray, np.dtype, core, *(type(np.dtype(k)) for k in ("f2", "f4", "f8", "i8"))]
+    classes: list[Any] = [
+        np.ndarray,
+        np.dtype,
+        core,
+        *(type(np.dtype(k)) for k in ("f2", "f4", "f8", "i8")),
+    ]
     classes += [type(np.dtype("U1")), type(np.dtype("O"))]
     try:
         with torch.serialization.safe_globals(classes):
@@ -232,14 +237,14 @@ def sensors_from(names: list[str], times: Any, n_times: int, path: Path) -> Sens
     Files of 250 Hz keep 300 times from -.2 s for 250 samples from 0 on: the last ones are meant.
     """
     if times is None:
-        rate = {100: 100.0, 250: 250.0}.get(n_times)
-        if rate is None:
+        known = {100: (-0.2, 100.0), 250: (0.0, 250.0)}.get(n_times)
+        if known is None:
             raise InputError(
                 f"{path} has {n_times} samples and does not say when",
                 expected="a time axis, or 100 or 250 samples",
                 remedy="use the file as its authors wrote it",
             )
-        axis = (-0.2 if n_times == 100 else 0.0) + np.arange(n_times) / rate
+        axis = known[0] + np.arange(n_times) / known[1]
     else:
         axis = np.asarray(times, dtype=np.float64).ravel()
     if len(axis) < n_times or len(axis) < 2:
@@ -257,7 +262,7 @@ def sensors_from(names: list[str], times: Any, n_times: int, path: Path) -> Sens
             expected="one sampling rate",
             remedy="use the file as its authors wrote it",
         )
-    nearest = min(RATES, key=lambda known: abs(known - rate))
+    nearest = min(RATES, key=lambda usual: abs(usual - rate))
     rate = nearest if abs(nearest - rate) < 0.02 * nearest else rate
     return SensorInfo(tuple(names), rate, round(float(axis[0]), 6), unit="whitened")
 

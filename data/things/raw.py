@@ -167,7 +167,8 @@ def _by_picture(
     split: str,
 ) -> Part:
     """Return trials by picture and repetition, repetitions in the order of sessions."""
-    counts = sum(np.bincount(shown, minlength=n_pictures) for _, shown, _ in parts)
+    shown_all = np.concatenate([shown for _, shown, _ in parts])
+    counts = np.bincount(shown_all, minlength=n_pictures)
     repetitions = int(np.min(counts))
     if repetitions == 0:
         raise InputError(

@@ -40,6 +40,7 @@ def choose_concepts(concepts: Sequence[str], count: int, *, seed: int = 0) -> Co
         raise UsageError(
             f"{count} validation concepts of {len(known)}",
             expected=f"from 0 to {len(known) - 1}, so that some are left to train on",
+            remedy="ask for fewer with --validation",
         )
     drawn = sorted(known, key=lambda name: entropy_of("validation concepts", seed, name))[:count]
     return ConceptSplit(seed=seed, n_concepts=len(known), concepts=sorted(drawn))

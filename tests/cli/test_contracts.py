@@ -39,7 +39,7 @@ def flags(command: click.Command) -> set[str]:
 
 
 def written() -> dict[str, set[str]]:
-    lines = re.findall(r"^((?:reconstruct|phosphene)[a-z ]*):(.*)$", PAGE, re.MULTILINE)
+    lines = re.findall(r"^((?:reconstruct|phosphene)[a-z0-9 -]*):(.*)$", PAGE, re.MULTILINE)
     return {name: set(text.split()) for name, text in lines}
 
 

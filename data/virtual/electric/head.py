@@ -126,7 +126,8 @@ class VirtualHead:
         cap = _turned(electrode_directions(THINGS_63), shift)
         potentials = electrodes(positions, moments, cap)
         potentials -= potentials.mean(axis=0)
-        return potentials[[THINGS_63.index(name) for name in self._names]]
+        chosen: Array = potentials[[THINGS_63.index(name) for name in self._names]]
+        return chosen
 
     @cached_property
     def _components(self) -> tuple[Array, Array]:
@@ -149,7 +150,8 @@ class VirtualHead:
         share = np.array([AREAS[number - 1].content for number in self.cortex.anatomy.area])
         mix = np.sqrt(np.stack([1 - share, share]))
         weights = self._components[0][:, sources.group] * mix[..., None]
-        return (weights[..., None] * lead.T[None, :, None]).astype(np.float32)
+        maps: Array = (weights[..., None] * lead.T[None, :, None]).astype(np.float32)
+        return maps
 
     @cached_property
     def reference_drives(self) -> Array:
@@ -257,7 +259,8 @@ class VirtualHead:
         at_fp1 = electrodes(EYES, moments, electrode_directions(THINGS_63))
         at_fp1 -= at_fp1.mean(axis=0)
         size = BLINK_VOLTS / at_fp1[THINGS_63.index("Fp1")].sum()
-        return self.field(EYES, size * moments, shift).sum(axis=1)
+        blink: Array = self.field(EYES, size * moments, shift).sum(axis=1)
+        return blink
 
     def simulate(
         self,

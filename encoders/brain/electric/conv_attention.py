@@ -39,7 +39,8 @@ def flat_positions(positions: Tensor) -> Tensor:
     unit = positions / positions.norm(dim=1, keepdim=True).clamp_min(1e-9)
     angle = torch.acos(unit[:, 2].clamp(-1, 1)) / math.radians(120)
     flat = unit[:, :2] / unit[:, :2].norm(dim=1, keepdim=True).clamp_min(1e-9)
-    return (0.5 + 0.5 * flat * angle.clamp(max=1)[:, None]).clamp(0, 1)
+    places: Tensor = (0.5 + 0.5 * flat * angle.clamp(max=1)[:, None]).clamp(0, 1)
+    return places
 
 
 class SensorAttention(nn.Module):
@@ -123,7 +124,8 @@ class _Aggregation(nn.Module):
         if self.kind == "linear":
             weighed: Tensor = self.weights(x).squeeze(2)
             return weighed
-        return (self.score(x).softmax(dim=2) * x).sum(dim=2)
+        attended: Tensor = (self.score(x).softmax(dim=2) * x).sum(dim=2)
+        return attended
 
 
 class ConvAttentionEncoder(ElectricEncoder):

@@ -62,7 +62,8 @@ class TSConv(nn.Module):
         """Return features (n, width), frames outside and filters inside."""
         x = nn.functional.elu(self.first_norm(self.temporal(x.unsqueeze(1))))
         x = self.dropout(nn.functional.elu(self.second_norm(self.spatial(x))))
-        return self.mix(x).squeeze(2).transpose(1, 2).flatten(1)
+        features: Tensor = self.mix(x).squeeze(2).transpose(1, 2).flatten(1)
+        return features
 
 
 class ChannelAttention(nn.Module):
@@ -151,12 +152,10 @@ class TSConvEncoder(ElectricEncoder):
         words = signal_words(n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names)
         super().__init__(words, subjects)
         check_option("variant", variant, VARIANTS)
-        made = {
-            "plain": nn.Identity,
-            "self": lambda: ChannelAttention(words.n_times),
-            "graph": lambda: ChannelGraph(words.n_times),
-        }
-        self.between: nn.Module = made[variant]()
+        self.between: nn.Module = nn.Identity()
+        if variant != "plain":
+            kind = ChannelAttention if variant == "self" else ChannelGraph
+            self.between = kind(words.n_times)
         self.tsconv = TSConv(words.n_chans, words.n_times, filters, kernel, pool, stride, dropout)
         self.projector = residual_projector(self.tsconv.width, n_outputs, dropout)
 
