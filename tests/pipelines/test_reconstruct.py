@@ -138,6 +138,29 @@ def test_a_truth_by_identifier_is_that_by_order(
     ]  # fmt: skip
 
 
+def test_categories_of_the_trials_give_identification_within_them(
+    model: Path, toy: Any, decode: Any, cli: Any, tmp_path: Path
+) -> None:
+    """In the scores of the run, and in an evaluation of it, without being told again."""
+    table = toy.trials.iloc[toy.test_rows]
+    last = table["stimulus_id"].str[-1].astype(int)
+    table.assign(category=np.where(last % 2 == 0, "even", "odd")).to_csv(
+        tmp_path / "kinds.tsv", sep="\t", index=False
+    )
+    trials = ("--trials", tmp_path / "kinds.tsv", "--truth", toy.file("shown.npy"))
+    decode(toy.file("test.npy"), model, tmp_path / "out", *trials).succeeds()
+    metrics = Reconstruction.load(tmp_path / "out").metrics
+    assert metrics is not None
+    within = {metric.id: metric.within_category for metric in metrics.metrics}
+    found = within["two-way-pixels/strict-v1"]
+    assert found is not None
+    assert (found.value, found.n_items) == (1.0, len(table))
+    assert within["pixcorr/strict-v1"] is None
+    words = ("--metric", "two-way-pixels/strict-v1", "--output", tmp_path / "again")
+    done = cli("evaluate", "--predictions", tmp_path / "out", *words).succeeds()
+    assert "within category 1.000" in done.out
+
+
 def test_identifiers_with_dots_are_no_file_names(
     model: Path, toy: Any, decode: Any, tmp_path: Path
 ) -> None:
