@@ -34,7 +34,7 @@ def test_figure_and_table(finished: Path, cli: Any, tmp_path: Path) -> None:
         f"figure: {figure}", f"table: {table}", f"report: {finished / 'report.html'}",
     ]  # fmt: skip
     assert figure.read_bytes().startswith(b"%PDF")
-    assert table.read_text().startswith("| Metric | Score [95 % interval] | Wrong pairing |")
+    assert table.read_text().startswith("| Metric | Score [95 % interval] | p | Wrong pairing |")
 
 
 def test_no_stimuli_holds_for_everything_that_is_written(
