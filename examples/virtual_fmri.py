@@ -50,8 +50,8 @@ Array = np.ndarray[Any, Any]
 class Row:
     """Scores per picture of one way to make pictures, (n,) each; None where undefined.
 
-    Two-way identification is by EfficientNet-Lite0, whose decoded features also choose among
-    candidate pictures, and by the tokens of the model's own target.
+    Two-way identification is by EfficientNet-Lite0, whose decoded features also find the pictures
+    that lend detail, and by the tokens of the model's own target.
     """
 
     name: str
@@ -156,8 +156,6 @@ def decoded_rows(model: Reconstructor, test: VirtualTest) -> tuple[list[Row], Pi
     ways = {"decoded": model}
     if model.prior is not None:
         ways["without prior"] = Reconstructor(model.parts, prior="none")
-    if model.choice is not None and model.choice.candidates > 1:
-        ways["without choice"] = Reconstructor(model.parts, candidates=1)
     if model.detail is not None and model.detail.blur > 0:
         ways["without detail"] = Reconstructor(model.parts, detail=0)
     if model.parts.branch is not None:
@@ -225,7 +223,7 @@ def _through_generator(model: Reconstructor, test: VirtualTest) -> Pictures:
         if parts.features_target is None
         else parts.features_target.encode(test.truth),
     )
-    exact = replace(model.rendering, prior=None, choice=None, detail=None)
+    exact = replace(model.rendering, prior=None, detail=None)
     return exact.pictures(truth, list(range(len(values))))
 
 

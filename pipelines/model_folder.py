@@ -20,7 +20,6 @@ from phosphene.pipelines.generators import GENERATORS
 from phosphene.pipelines.generators.base import Generator
 from phosphene.priors import PRIORS
 from phosphene.priors.base import Prior
-from phosphene.priors.choice import PictureChoice
 from phosphene.priors.detail import BorrowedDetail
 from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.priors.structure import StructureBranch
@@ -50,7 +49,6 @@ ROLES: dict[str, Registry] = {
     ),
     "features": BRAIN_ENCODERS,
     "features_target": STIMULUS_ENCODERS,
-    "choice": Registry("choice", {"features": "phosphene.priors.choice:PictureChoice"}),
     "detail": Registry("detail", {"borrowed": "phosphene.priors.detail:BorrowedDetail"}),
 }
 
@@ -78,8 +76,6 @@ class ModelParts:
     features : brain encoder, optional
         Recording to the features of a second network, ``features_target``.
     features_target : StimulusEncoder, optional
-    choice : PictureChoice, optional
-        Chooses among candidate pictures by these features.
     detail : BorrowedDetail, optional
         Training pictures that lend fine detail, found by these features.
     baselines : dict of str to Tensor
@@ -102,7 +98,6 @@ class ModelParts:
     retrieval: RetrievalProjector | None = None
     features: Any = None
     features_target: StimulusEncoder | None = None
-    choice: PictureChoice | None = None
     detail: BorrowedDetail | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     name: str = ""
@@ -211,8 +206,7 @@ def load_model(name: str) -> ModelParts:
         )
     generator: Generator = GENERATORS.get(index.generator).load(folder / "generator", target)
     _check_branch(folder, loaded.get("branch"), generator)
-    for role in ("choice", "detail"):
-        _check_features(folder, loaded.get(role), loaded.get("features_target"))
+    _check_detail(folder, loaded.get("detail"), loaded.get("features_target"))
     return ModelParts(
         **loaded,
         preprocessor=Preprocessor.load(folder),
@@ -248,15 +242,13 @@ def _check_branch(folder: Path, branch: StructureBranch | None, generator: Gener
         )
 
 
-def _check_features(
-    folder: Path,
-    part: PictureChoice | BorrowedDetail | None,
-    target: StimulusEncoder | None,
+def _check_detail(
+    folder: Path, detail: BorrowedDetail | None, target: StimulusEncoder | None
 ) -> None:
     found = "none" if target is None else target.spec.hash
-    if part is not None and part.target != found:
+    if detail is not None and detail.target != found:
         raise InputError(
-            f"the {part.kind} in {folder} compares the features {part.target}",
+            f"the detail in {folder} is found by the features {detail.target}",
             expected=f"those of the second target: {found}",
             remedy="copy the model again from its source",
         )
@@ -288,8 +280,6 @@ def _verify(folder: Path, index: ModelIndex) -> None:
 
 def _beside(parts: ModelParts) -> str:
     prior = "" if parts.prior is None else f", cleaned by the prior `{parts.prior.name}`"
-    if parts.choice is not None and parts.choice.candidates > 1:
-        prior += f", the best of {parts.choice.candidates} by decoded features"
     if parts.detail is not None and parts.detail.blur > 0:
         prior += f", with detail finer than {parts.detail.blur:g} pixels of a training picture"
     if parts.branch is None:

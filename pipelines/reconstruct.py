@@ -46,7 +46,6 @@ class ReconstructConfig(Config):
     generator_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
     prior: str | None = None
     strength: float | None = None
-    candidates: int | None = None
     detail: float | None = None
     caption: str | None = None
     samples: int = 1
@@ -91,7 +90,6 @@ def reconstruct(
         generator_options=config.generator_options,
         prior=config.prior,
         strength=config.strength,
-        candidates=config.candidates,
         detail=config.detail,
         caption=config.caption,
         device=config.device,

@@ -24,7 +24,6 @@ from phosphene.pipelines.reconstruction import Reconstruction
 from phosphene.pipelines.rendering import Rendering
 from phosphene.pipelines.versions import package_versions
 from phosphene.priors.base import Prior
-from phosphene.priors.choice import PictureChoice
 from phosphene.priors.detail import BorrowedDetail
 from phosphene.progress import progress
 from phosphene.schemas import RunFile
@@ -57,8 +56,6 @@ class Reconstructor:
         ``none`` renders predictions as they are; the model's own prior by default.
     strength : float, optional
         1 starts from noise, 0 shows the low-level branch alone; the model's own by default.
-    candidates : int, optional
-        Pictures rendered for each one that is kept; the model's own number by default.
     detail : float, optional
         Pixels below which a retrieved training picture lends detail, 0 for none; the model's own
         by default.
@@ -87,7 +84,6 @@ class Reconstructor:
         generator_options: dict[str, Any] | None = None,
         prior: str | None = None,
         strength: float | None = None,
-        candidates: int | None = None,
         detail: float | None = None,
         caption: str | None = None,
         device: str = "auto",
@@ -97,7 +93,6 @@ class Reconstructor:
         self.generator = _choose_generator(parts, generator, generator_options)
         self.prior = _choose_prior(parts, prior)
         self.strength = _choose_strength(parts, strength)
-        self.choice = _choose_candidates(parts, candidates)
         self.detail = _choose_detail(parts, detail)
         self.captioner = None if caption is None else open_captioner(caption, parts.target)
         self.generator.captioner = self.captioner
@@ -114,7 +109,6 @@ class Reconstructor:
         generator_options: dict[str, Any] | None = None,
         prior: str | None = None,
         strength: float | None = None,
-        candidates: int | None = None,
         detail: float | None = None,
         caption: str | None = None,
         device: str = "auto",
@@ -127,7 +121,6 @@ class Reconstructor:
             generator_options=generator_options,
             prior=prior,
             strength=strength,
-            candidates=candidates,
             detail=detail,
             caption=caption,
             device=device,
@@ -139,7 +132,6 @@ class Reconstructor:
         *,
         base: Reconstructor | str | os.PathLike[str] | None = None,
         strength: float | None = None,
-        candidates: int | None = None,
         detail: float | None = None,
         caption: str | None = None,
         device: str = "auto",
@@ -151,7 +143,7 @@ class Reconstructor:
         ----------
         base : Reconstructor, str or path, optional
             Whose parts serve where none are given.
-        strength, candidates, detail, caption, device
+        strength, detail, caption, device
             As for the class.
         **parts
             By the names of :class:`~phosphene.pipelines.model_folder.ModelParts`: ``encoder``,
@@ -169,7 +161,6 @@ class Reconstructor:
         return cls(
             assemble(own, parts),
             strength=strength,
-            candidates=candidates,
             detail=detail,
             caption=caption,
             device=device,
@@ -186,7 +177,6 @@ class Reconstructor:
             "generator": self.generator.name,
             "prior": "none" if self.prior is None else self.prior.name,
             "strength": self.strength,
-            "candidates": 1 if self.choice is None else self.choice.candidates,
             "detail": 0.0 if self.detail is None else self.detail.blur,
             "target": self.parts.target.spec.hash,
             **self.generator.settings,
@@ -268,8 +258,6 @@ class Reconstructor:
             self.prior,
             self.strength,
             None if self.parts.branch is None else self._start,
-            self.choice,
-            self.parts.features_target,
             self.detail if self.generator is self.parts.generator else None,
         )
 
@@ -457,17 +445,6 @@ def _choose_strength(parts: ModelParts, strength: float | None) -> float:
             )
         return 1.0
     return parts.branch.strength if strength is None else strength
-
-
-def _choose_candidates(parts: ModelParts, candidates: int | None) -> PictureChoice | None:
-    if candidates is None or (parts.choice is None and candidates == 1):
-        return parts.choice
-    if parts.choice is None:
-        raise UsageError(
-            f"{candidates} candidates for the model {parts.name}",
-            expected="1: it decodes no features to choose by",
-        )
-    return PictureChoice(parts.choice.target, candidates)
 
 
 def _choose_detail(parts: ModelParts, blur: float | None) -> BorrowedDetail | None:

@@ -1,4 +1,4 @@
-"""From a decoded embedding to a picture: prior, start, generator, choice and detail."""
+"""From a decoded embedding to a picture: prior, start, generator and borrowed detail."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from phosphene.data.pictures import Pictures
-from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.pipelines.generators.base import Generator
 from phosphene.priors.base import Prior
-from phosphene.priors.choice import PictureChoice
 from phosphene.priors.detail import BorrowedDetail
 from phosphene.seeds import item_seed
 from phosphene.types import BrainEmbedding
@@ -34,10 +32,6 @@ class Rendering:
         1 starts from noise alone.
     start : callable, optional
         Returns what the generator starts from; needed where the strength is below 1.
-    choice : PictureChoice, optional
-        Used where the embedding has features to compare with.
-    features : StimulusEncoder, optional
-        Goes with ``choice``: the features of pictures.
     detail : BorrowedDetail, optional
         Used where the embedding has features to search with.
     """
@@ -46,8 +40,6 @@ class Rendering:
     prior: Prior | None = None
     strength: float = 1.0
     start: Callable[[BrainEmbedding], Tensor] | None = None
-    choice: PictureChoice | None = None
-    features: StimulusEncoder | None = None
     detail: BorrowedDetail | None = None
 
     def pictures(
@@ -64,31 +56,20 @@ class Rendering:
         embedding : BrainEmbedding
             n items.
         seeds : sequence of n int
-            The first candidate of an item has its seed, so that with and without a choice the
-            first draw is the same picture.
+            The first draw of an item has its seed, so that with and without borrowed detail it
+            is the same picture.
         """
-        found = self._chosen(embedding, seeds, num_inference_steps)
-        if self.detail is None or self.detail.blur == 0 or embedding.features is None:
-            return found
-        assert self.generator.latents is not None
-        return self.detail.lend(found, embedding.features, decode=self.generator.latents.decode)
-
-    def _chosen(
-        self, embedding: BrainEmbedding, seeds: Sequence[int], steps: int | None
-    ) -> Pictures:
-        """Return the best of several draws of each item."""
-        decoded, n = embedding.features, len(embedding)
-        if self.choice is None or self.features is None or decoded is None:
-            return self._draw(embedding, seeds, steps)
-        count = self.choice.candidates
+        detail, n = self.detail, len(embedding)
+        if detail is None or detail.blur == 0 or embedding.features is None:
+            return self._draw(embedding, seeds, num_inference_steps)
         drawn = self._draw(
-            embedding[torch.arange(n).repeat_interleave(count)],
-            [_candidate_seed(seed, index) for seed in seeds for index in range(count)],
-            steps,
+            embedding[torch.arange(n).repeat_interleave(detail.draws)],
+            [_draw_seed(seed, index) for seed in seeds for index in range(detail.draws)],
+            num_inference_steps,
         )
-        found = self.features.encode(drawn).unflatten(0, (n, count))
-        kept = self.choice.best(decoded.to(found), found).numpy()
-        return np.asarray(drawn.reshape(n, count, *drawn.shape[1:])[np.arange(n), kept])
+        coarse = drawn.reshape(n, detail.draws, *drawn.shape[1:]).mean(axis=1)
+        assert self.generator.latents is not None
+        return detail.lend(coarse, embedding, decode=self.generator.latents.decode)
 
     def _draw(self, embedding: BrainEmbedding, seeds: Sequence[int], steps: int | None) -> Pictures:
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
@@ -106,5 +87,5 @@ class Rendering:
         )
 
 
-def _candidate_seed(seed: int, index: int) -> int:
-    return int(seed) if index == 0 else item_seed(int(seed), "candidate", "", index)
+def _draw_seed(seed: int, index: int) -> int:
+    return int(seed) if index == 0 else item_seed(int(seed), "draw", "", index)

@@ -10,157 +10,206 @@ picture, and were not decoded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from phosphene.batches import in_equal_blocks
 from phosphene.component import Component, record_config
 from phosphene.data.pictures import Pictures
 from phosphene.errors import InputError, UsageError
+from phosphene.types import BrainEmbedding
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["BorrowedDetail"]
+__all__ = ["BorrowedDetail", "principal_axes"]
 
 BLOCK, BATCH = 8, 1000
 LEVELS = 127  # of a key in one byte
+DROPOUT = 0.2
 
 
-class BorrowedDetail(Component):
-    """Training pictures by their features, and the scale below which they lend detail.
+class BorrowedDetail(nn.Module, Component):
+    """Training pictures by their features, and a network that tells which one to borrow from.
+
+    The network looks at all parts of a decoded embedding and answers in the main directions of
+    decoded features.
 
     Parameters
     ----------
     target : str
         Hash of the spec of the features.
+    inputs : dict of str to (int, int)
+        Size of each part of an embedding, and how many of its main directions are looked at.
+    pictures : int
+        Training pictures that may lend.
+    features : int
+        Numbers per picture of the second network.
+    components, hidden : int
+        Directions of features, and units between.
     blur : float
         Standard deviation of the Gaussian, in pixels, that parts coarse from fine; 0 lends
         nothing.
+    draws : int
+        Pictures of the generator whose mean the coarse part is taken from.
     scenes : str
         Version of the renderer, where the pictures are its first training scenes and are drawn
         when needed; empty where their latents are kept.
+    latents : sequence of int
+        Shape (c, h, w) of these; empty with scenes.
     """
 
     kind = "detail"
     name = "borrowed"
 
     @record_config
-    def __init__(self, target: str, blur: float = 0.0, scenes: str = "") -> None:
-        if not 0 <= blur < np.inf:
-            raise UsageError(f"`blur` is {blur}", expected="pixels, 0 or more")
-        self.target, self.blur, self.scenes = target, blur, scenes
-        _check_version(scenes)
-        self._tensors: dict[str, Tensor] = {}
-
-    def fit(
+    def __init__(
         self,
-        features: Tensor,
-        predicted: Tensor,
-        *,
-        components: int = 96,
-        latents: Tensor | None = None,
-    ) -> BorrowedDetail:
-        """Learn where to search, and remember the pictures.
+        target: str,
+        inputs: Mapping[str, Sequence[int]],
+        pictures: int,
+        features: int,
+        components: int = 64,
+        hidden: int = 384,
+        blur: float = 0.0,
+        draws: int = 1,
+        scenes: str = "",
+        latents: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        if not 0 <= blur < np.inf or draws < 1:
+            raise UsageError(
+                f"`blur` is {blur} and `draws` is {draws}", "pixels, 0 or more; 1 draw or more"
+            )
+        if bool(scenes) == bool(latents):
+            raise UsageError("detail without pictures, or with two kinds", "scenes or latents")
+        _check_version(scenes)
+        self.target, self.inputs, self.scenes = target, dict(inputs), scenes
+        self.blur, self.draws = blur, draws
+        for part, (size, kept) in self.inputs.items():
+            self.register_buffer(f"{part}_mean", torch.zeros(size))
+            self.register_buffer(f"{part}_axes", torch.zeros(size, kept))
+            self.register_buffer(f"{part}_scale", torch.ones(kept))
+        self.network = nn.Sequential(
+            nn.Linear(sum(kept for _, kept in self.inputs.values()), hidden),
+            nn.GELU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(hidden, components),
+        )
+        self.register_buffer("axes", torch.zeros(features, components))
+        self.register_buffer("keys", torch.zeros(pictures, components, dtype=torch.int8))
+        self.register_buffer("step", torch.ones(components))
+        self.register_buffer("usual", torch.zeros(pictures))
+        self.register_buffer("spread", torch.ones(pictures))
+        if latents:
+            self.register_buffer("latents", torch.zeros(pictures, *latents))
+        self.eval()
+
+    def measure(self, decoded: BrainEmbedding) -> None:
+        """Find the main directions of left-out predictions, of every part and of features."""
+        with torch.no_grad():
+            for part, (_, kept) in self.inputs.items():
+                values = decoded.parts[part].flatten(1).float()
+                mean = values.mean(0)
+                axes = principal_axes(values - mean, kept)
+                self.get_buffer(f"{part}_mean").copy_(mean)
+                self.get_buffer(f"{part}_axes").copy_(axes)
+                self.get_buffer(f"{part}_scale").copy_(((values - mean) @ axes).std(0) + 1e-6)
+            features = decoded.parts["features"].float()
+            self.get_buffer("axes").copy_(
+                principal_axes(features, self.get_buffer("axes").shape[1])
+            )
+
+    def reduce(self, decoded: BrainEmbedding) -> Tensor:
+        """Return what the network looks at, (n, sum of kept directions)."""
+        return torch.cat(
+            [
+                (decoded.parts[part].flatten(1).float().cpu() - self.get_buffer(f"{part}_mean"))
+                @ self.get_buffer(f"{part}_axes")
+                / self.get_buffer(f"{part}_scale")
+                for part in self.inputs
+            ],
+            dim=1,
+        )
+
+    @torch.no_grad()
+    def remember(self, features: Tensor, reduced: Tensor, latents: Tensor | None = None) -> None:
+        """Keep the pictures, once the network is trained.
 
         Parameters
         ----------
         features : Tensor of shape (n, d)
             Of the pictures, standardised.
-        predicted : Tensor of shape (m, d)
-            Left-out predictions: their main directions are those in which is searched, and they
-            tell how similar each picture usually is.
-        components : int
-            Number of these directions.
+        reduced : Tensor of shape (m, k)
+            Left-out predictions, by which is known how similar each picture usually is.
         latents : Tensor of shape (n, c, h, w), optional
-            The pictures themselves, unless they are scenes.
         """
-        import torch
-
-        kept = features if latents is None else latents
-        if (latents is None) != bool(self.scenes) or len(kept) != len(features):
-            raise InputError(
-                "detail without pictures, or with two kinds of them",
-                expected="latents of each picture, or the renderer's scenes",
-            )
-        predictions = predicted.double()
-        moment = predictions.T @ predictions
-        axes = torch.linalg.eigh(moment).eigenvectors[:, -components:].flip(1).float()
-        keys = torch.nn.functional.normalize(features.float(), dim=1) @ axes
+        keys = torch.cat(
+            [
+                normalize(rows.float(), dim=1) @ self.get_buffer("axes")
+                for rows in features.split(BATCH)
+            ]
+        )
         step = keys.abs().amax(0).clamp_min(1e-12) / LEVELS
-        self._tensors = {"axes": axes, "step": step, "keys": (keys / step).round().to(torch.int8)}
-        usual, spread = self._usual(predicted.float())
-        self._tensors |= {"usual": usual, "spread": spread}
+        self.get_buffer("step").copy_(step)
+        self.get_buffer("keys").copy_((keys / step).round())
         if latents is not None:
-            self._tensors["latents"] = latents.half()
-        return self
+            self.get_buffer("latents").copy_(latents)
+        total, squares = torch.zeros(2, len(keys), dtype=torch.float64)
+        for rows in reduced.split(BATCH):
+            cosines = self._cosines(rows).double()
+            total += cosines.sum(0)
+            squares += cosines.square().sum(0)
+        mean = total / len(reduced)
+        self.get_buffer("usual").copy_(mean)
+        self.get_buffer("spread").copy_((squares / len(reduced) - mean**2).clamp_min(1e-9).sqrt())
 
-    def with_blur(self, blur: float) -> BorrowedDetail:
-        """Return the same with another scale."""
-        found = BorrowedDetail(self.target, blur, self.scenes)
-        found._tensors = self._tensors
-        return found
-
-    def __len__(self) -> int:
-        return len(self._tensors["keys"])
-
-    def find(self, decoded: Tensor) -> Tensor:
-        """Return the picture (n,) that decoded features (n, d) point to most.
+    @torch.no_grad()
+    def find(self, decoded: BrainEmbedding) -> Tensor:
+        """Return the picture (n,) that each of n predictions points to.
 
         That is the greatest cosine, measured for each picture against its usual one: some are
         close to every prediction (hubs, Radovanovic, Nanopoulos and Ivanovic 2010, *JMLR* 11).
         """
-        usual, spread = self._tensors["usual"].float(), self._tensors["spread"].float()
-        return in_equal_blocks(
-            lambda rows: ((self._cosines(rows) - usual) / spread).argmax(1),
-            decoded.float().cpu(),
-            size=BLOCK,
-        )
+        usual, spread = self.get_buffer("usual"), self.get_buffer("spread")
+        parts = [decoded.parts[part] for part in self.inputs]
 
-    def _cosines(self, decoded: Tensor) -> Tensor:
+        def nearest(*rows: Tensor) -> Tensor:
+            reduced = self.reduce(BrainEmbedding(**dict(zip(self.inputs, rows, strict=True))))
+            return ((self._cosines(reduced) - usual) / spread).argmax(1)
+
+        return in_equal_blocks(nearest, *parts, size=BLOCK)
+
+    def _cosines(self, reduced: Tensor) -> Tensor:
         """Return similarities (m, n) of m predictions, as far as keys of one byte tell."""
-        from torch.nn.functional import normalize
-
-        axes, step = self._tensors["axes"].float(), self._tensors["step"].float()
-        keys = self._tensors["keys"].float() * step
-        return normalize(decoded, dim=1) @ axes @ keys.T
-
-    def _usual(self, predicted: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and deviation (n,) of each picture's similarity to predictions of others."""
-        import torch
-
-        total, squares = torch.zeros(2, len(self), dtype=torch.float64)
-        for rows in predicted.split(BATCH):
-            cosines = self._cosines(rows).double()
-            total += cosines.sum(0)
-            squares += cosines.square().sum(0)
-        mean = total / len(predicted)
-        deviation = (squares / len(predicted) - mean**2).clamp_min(1e-12).sqrt()
-        return mean.float(), deviation.float()
+        keys = self.get_buffer("keys").float() * self.get_buffer("step")
+        return normalize(self.network(reduced), dim=1) @ keys.T
 
     def lend(
-        self, pictures: Pictures, decoded: Tensor, *, decode: Callable[[Tensor], Tensor]
+        self,
+        coarse: np.ndarray,
+        decoded: BrainEmbedding,
+        *,
+        decode: Callable[[Tensor], Tensor],
     ) -> Pictures:
-        """Return pictures with borrowed detail.
+        """Return pictures (n, H, H, 3) with borrowed detail.
 
         Parameters
         ----------
-        pictures : ndarray of shape (n, H, H, 3)
-            uint8, as rendered.
-        decoded : Tensor of shape (n, d)
-            Features of the second network.
+        coarse : ndarray of shape (n, H, H, 3)
+            As rendered, in 0..255.
+        decoded : BrainEmbedding
+            n predictions, with all parts that the network looks at.
         decode : callable
             Latents (n, c, h, w) to pictures (n, 3, H, H) in 0..1.
         """
         from scipy.ndimage import gaussian_filter
 
-        rows = self.find(decoded)
-        lenders = self._pictures(rows, pictures.shape[1], decode)
-        found = np.empty_like(pictures)
-        for item, (coarse, fine) in enumerate(zip(pictures, lenders, strict=True)):
-            difference = coarse.astype(np.float32) - fine
+        lenders = self._pictures(self.find(decoded), coarse.shape[1], decode)
+        found = np.empty(coarse.shape, dtype=np.uint8)
+        for item, (rendered, fine) in enumerate(zip(coarse, lenders, strict=True)):
+            difference = rendered.astype(np.float32) - fine
             smooth = gaussian_filter(difference, (self.blur, self.blur, 0), mode="nearest")
             found[item] = np.clip(np.rint(fine + smooth), 0, 255)
         return found
@@ -173,28 +222,26 @@ class BorrowedDetail(Component):
             scenes = [scene for row in numbers for scene in sample_scenes(int(row), int(row) + 1)]
             drawn: Pictures = render(scenes, size).images
             return np.asarray(drawn[places])
-        latents = self._tensors["latents"][rows].float()
-        found = in_equal_blocks(decode, latents, size=BLOCK).clamp(0, 1) * 255
-        return np.asarray(found.round().permute(0, 2, 3, 1).cpu().numpy().astype(np.uint8))
+        found = in_equal_blocks(decode, self.get_buffer("latents")[rows], size=BLOCK)
+        levels = (found.clamp(0, 1) * 255).round().permute(0, 2, 3, 1)
+        return np.asarray(levels.cpu().numpy().astype(np.uint8))
 
-    def tensors(self) -> dict[str, Tensor]:
-        return dict(self._tensors)
+    def with_blur(self, blur: float) -> BorrowedDetail:
+        """Return the same with another scale."""
+        found = BorrowedDetail(**{**self.config, "blur": blur})
+        found.load_state_dict(self.state_dict())
+        return found
 
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what :meth:`tensors` returned; anything else is an error."""
-        shapes = {name: tuple(value.shape) for name, value in tensors.items()}
-        names = {"axes", "step", "keys", "usual", "spread"}
-        names |= set() if self.scenes else {"latents"}
-        fits = set(shapes) == names and len(shapes["keys"]) == len(shapes["axes"]) == 2
-        fits = fits and (shapes["keys"][1],) == shapes["step"] == shapes["axes"][1:]
-        fits = fits and shapes["usual"] == shapes["spread"] == shapes["keys"][:1]
-        if not fits or (not self.scenes and len(tensors["latents"]) != shapes["keys"][0]):
-            raise InputError(
-                f"the weights of the detail hold {shapes}",
-                expected=f"{', '.join(sorted(names))} that go together",
-                remedy="restore model.safetensors from its source",
-            )
-        self._tensors = dict(tensors)
+    def to(self, *args: object, **options: object) -> BorrowedDetail:
+        """Stay on the CPU: it is small, and the same picture has to be found everywhere."""
+        return self
+
+
+def principal_axes(values: Tensor, count: int) -> Tensor:
+    """Return the directions (d, count) in which rows (n, d) are longest, longest first."""
+    moment = values.double().T @ values.double()
+    axes: Tensor = torch.linalg.eigh(moment).eigenvectors[:, -count:]
+    return axes.flip(1).float()
 
 
 def _check_version(scenes: str) -> None:

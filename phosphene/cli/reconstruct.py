@@ -50,10 +50,6 @@ def reconstruct(
         float | None,
         typer.Option(help="0 shows the low-level branch, 1 ignores it. [the model's own]"),
     ] = None,
-    candidates: Annotated[
-        int | None,
-        typer.Option(help="Pictures rendered for each one that is kept. [the model's own]"),
-    ] = None,
     detail: Annotated[
         float | None,
         typer.Option(
@@ -99,7 +95,6 @@ def reconstruct(
         "generator": generator,
         "prior": prior,
         "strength": strength,
-        "candidates": candidates,
         "detail": detail,
         "caption": caption,
         "samples": samples,

@@ -97,10 +97,12 @@ class BrainObjective:
         truth = {part: values[target.to(values.device)] for part, values in self.targets.items()}
         truth = {part: values.to(subject.device).float() for part, values in truth.items()}
         terms = self._terms(found, truth, mixing, target, done, network_of(model).main_part)
-        # Each process has the gradient of its own rows alone, and the engine takes the mean.
-        scale = _processes()
-        loss = terms["loss"]
-        terms["loss"] = loss if scale == 1 else loss.detach() + scale * (loss - loss.detach())
+        if (count := _processes()) > 1:
+            # Each has the gradient of its own rows alone, and the engine takes the mean over
+            # processes, which also wait for a gradient of every head that was called.
+            loss = terms["loss"]
+            idle = sum(0 * values.sum() for values in found.values())
+            terms["loss"] = loss.detach() + count * (loss - loss.detach()) + idle
         return terms
 
     def _voxels(

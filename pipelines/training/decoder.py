@@ -23,6 +23,7 @@ from phosphene.names import check_subject
 from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
 from phosphene.pipelines.model_folder import ModelParts, write_model
 from phosphene.pipelines.rendering import Rendering
+from phosphene.pipelines.training.detail import train_detail
 from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.fitted_subjects import Base, FittedSubjects, joined
 from phosphene.pipelines.training.latent_diffusion import tune_latent_diffusion
@@ -36,7 +37,6 @@ from phosphene.pipelines.training.materials import (
 from phosphene.pipelines.training.prior import train_prior
 from phosphene.pipelines.training.selection import Candidate, Score, Validation, choose, judge
 from phosphene.priors.base import Prior
-from phosphene.priors.choice import PictureChoice
 from phosphene.priors.detail import BorrowedDetail
 from phosphene.priors.diffusion import DiffusionPrior
 from phosphene.priors.identity import IdentityPrior
@@ -50,15 +50,16 @@ __all__ = ["DecoderConfig", "train_decoder"]
 
 SETTINGS = "settings.json"
 TUNING = "generator-training"
-LENDER_COMPONENTS = 64
+DETAIL = "detail-training"
+DETAIL_INPUTS = {"tokens": 64, "pooled": 64, "lowlevel": 64, "features": 48}
 
 
 class DecoderConfig(Config):
     """Settings of ``phosphene train``.
 
     ``target``, ``generator`` and ``features`` are folders, of the model ``base`` where they are
-    not given. With ``tuning``, the generator goes on learning from what is decoded. ``candidates``
-    and ``blurs`` (in pixels) are only tried where there are features to compare pictures by.
+    not given. With ``tuning``, the generator goes on learning from what is decoded. Detail is
+    borrowed where there are features to find lenders by: ``draws`` and ``blurs`` (in pixels).
     """
 
     dataset: str
@@ -70,9 +71,11 @@ class DecoderConfig(Config):
     features: str | None = None
     token_rank: int = 192
     latent_rank: int = 160
-    feature_rank: int = 64
-    candidates: int = 4
-    blurs: tuple[float, ...] = (2.0, 3.0, 4.0)
+    feature_rank: int = 48
+    guidance_scales: tuple[float, ...] = (1.5, 2.5, 3.5)
+    draws: int = 4
+    blurs: tuple[float, ...] = (3.0, 4.0, 5.0)
+    detail_training: EngineConfig = EngineConfig(epochs=10, batch_size=256, weight_decay=0.02)
     tuning: EngineConfig | None = None
     prior: Literal["auto", "diffusion", "identity", "none"] = "auto"
     prior_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
@@ -135,7 +138,7 @@ def train_decoder(
     summary = fitted.summary | _best_figures(scores)
     settings = _without_places(settings)
     settings |= {"summary": summary, "validation": [asdict(score) for score in scores]}
-    for name in ("prior-training", TUNING):
+    for name in ("prior-training", TUNING, DETAIL):
         shutil.rmtree(work.partial / name, ignore_errors=True)
     (work.partial / SETTINGS).unlink(missing_ok=True)
     parts = _parts(dataset, fitted, base, chosen, config)
@@ -156,7 +159,7 @@ def _parts(
     predicted, truth = (joined(part).main for part in (fitted.left_out, fitted.truth))
     size = truth[0].numel()
     components = min(config.retrieval_components, size, len(truth) // 2)
-    rule = "; prior, strength, choice and detail by rendered validation pictures"
+    rule = "; prior, strength, guidance and detail by rendered validation pictures"
     return ModelParts(
         encoder=fitted.encoder,
         target=base.target,
@@ -167,7 +170,6 @@ def _parts(
         retrieval=RetrievalProjector(size, components).fit(predicted, truth),
         features=None if base.features is None else fitted.features,
         features_target=base.features,
-        choice=chosen.choice,
         detail=chosen.detail,
         protocol=training_protocol(
             dataset,
@@ -253,7 +255,7 @@ def _choose(
     config: DecoderConfig,
     scenes: Tensor | None,
 ) -> tuple[Rendering, list[Score]]:
-    """Choose prior and strength, then a choice among candidates, then the scale of detail."""
+    """Choose prior and strength, then guidance, then the scale of borrowed detail."""
     names = [name for _, part in fitted.validation for name in part]
     predicted = joined([embedding for embedding, _ in fitted.validation])
     truth = cached_targets(dataset, base.target, names)
@@ -263,54 +265,65 @@ def _choose(
         predicted, fit_pictures(dataset.pictures(names), size=size, channels=3), names
     )
     candidates = [Candidate(prior, strength) for prior in priors for strength in config.strengths]
-    chosen, scores = choose(
-        candidates,
-        validation,
-        base.generator,
-        base.target,
-        features=base.features,
-        seed=config.seed,
-    )
-    best = chosen.rendering(base.generator, base.features)
-    if base.features is None:
-        return best, scores
-    choice = PictureChoice(base.features.spec.hash, config.candidates)
-    lender = _lender(fitted, base, scenes)
-    steps: list[list[dict[str, Any]]] = [
-        [{"choice": choice}] if config.candidates > 1 else [],
-        [{"detail": lender.with_blur(blur)} for blur in config.blurs],
-    ]
-    for ways in steps:
-        before = best
-        for way in ways:
-            rendering = replace(before, **way)
-            score = judge(rendering, validation, base.target, config.seed)
-            if score.total > max(each.total for each in scores):
-                best = rendering
-            scores.append(score)
+    judges = [base.target] if base.features is None else [base.target, base.features]
+    chosen, scores = choose(candidates, validation, base.generator, judges, seed=config.seed)
+    best = chosen.rendering(base.generator)
+    guided = []
+    for base.generator.guidance_scale in config.guidance_scales:
+        guided.append(judge(best, validation, judges, config.seed))
+    kept = max(guided, key=lambda score: score.total)
+    base.generator.guidance_scale = kept.guidance_scale
+    scores += guided
+    if base.features is not None:
+        detail = _detail(fitted, base, scenes, folder / DETAIL, config)
+        lent = [replace(best, detail=detail.with_blur(blur)) for blur in config.blurs]
+        found = [judge(way, validation, judges, config.seed) for way in lent]
+        finest = int(np.argmax([score.total for score in found]))
+        best = lent[finest] if found[finest].total > kept.total else best
+        scores += found
     return best, scores
 
 
-def _lender(fitted: FittedSubjects, base: Base, scenes: Tensor | None) -> BorrowedDetail:
-    """Return the training pictures that may lend detail."""
-    assert base.features is not None
+def _detail(
+    fitted: FittedSubjects,
+    base: Base,
+    scenes: Tensor | None,
+    folder: Path,
+    config: DecoderConfig,
+) -> BorrowedDetail:
+    """Return the training pictures that may lend detail, and what finds them."""
     predicted, truth = joined(fitted.left_out), joined(fitted.truth)
-    assert predicted.features is not None
+    assert base.features is not None
     assert truth.features is not None
-    target = base.features.spec.hash
-    components = min(LENDER_COMPONENTS, *predicted.features.shape)
-    if scenes is not None:
-        lender = BorrowedDetail(target, scenes=SCENES_VERSION)
-        return lender.fit(scenes, predicted.features, components=components)
-    assert truth.lowlevel is not None
-    first = np.unique(fitted.names, return_index=True)[1]  # each picture once
-    rows = torch.from_numpy(first)
-    return BorrowedDetail(target).fit(
-        truth.features[rows],
-        predicted.features,
-        components=components,
-        latents=truth.lowlevel[rows],
+    sizes = {name: part[0].numel() for name, part in predicted.parts.items()}
+    pictures, latents = scenes, None
+    if pictures is None:
+        first = torch.from_numpy(np.unique(fitted.names, return_index=True)[1])
+        pictures = truth.features[first]  # each picture once
+        assert truth.lowlevel is not None
+        latents = truth.lowlevel[first]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(item_seed(config.seed, "weights", "detail", 0))
+        detail = BorrowedDetail(
+            base.features.spec.hash,
+            {name: (size, min(DETAIL_INPUTS[name], size)) for name, size in sizes.items()},
+            pictures=len(pictures),
+            features=sizes["features"],
+            components=min(64, sizes["features"]),
+            draws=config.draws,
+            scenes=SCENES_VERSION if latents is None else "",
+            latents=() if latents is None else tuple(latents.shape[1:]),
+        )
+    train_detail(
+        detail,
+        predicted,
+        truth.features,
+        pictures,
+        config.detail_training,
+        folder=folder,
+        latents=latents,
     )
+    return detail
 
 
 def _n_tokens(values: Tensor) -> int:
@@ -345,10 +358,10 @@ def _priors(
 
 
 def _best_figures(scores: list[Score]) -> dict[str, float]:
-    best = scores[int(np.argmax([score.total for score in scores]))]
+    best = max(scores, key=lambda score: score.total)
     found = {
         "strength": best.strength,
-        "candidates": best.candidates,
+        "guidance_scale": best.guidance_scale,
         "blur": best.blur,
         "validation identification": best.identification,
         "validation pixel_correlation": best.pixel_correlation,

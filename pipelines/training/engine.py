@@ -12,6 +12,7 @@ everywhere and shares it out by itself (losses that compare items with one anoth
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,14 +29,25 @@ from phosphene.storage import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import PartialState
 
-__all__ = ["EngineConfig", "TrainingResult", "train"]
+__all__ = ["EngineConfig", "TrainingResult", "processes", "train"]
 
 # (model, batch, generator, share of training done 0..1) -> named scalars with "loss" among them
 Objective = Callable[
     ["torch.nn.Module", Mapping[str, "torch.Tensor"], "torch.Generator", float],
     Mapping[str, "torch.Tensor"],
 ]
+
+
+def processes() -> PartialState:
+    """Return which of several processes this one is; it makes them find one another."""
+    import torch
+    from accelerate import PartialState
+
+    # Without a GPU they do so only where the CPU is asked for; alone, a process may choose.
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return PartialState(cpu=several and not torch.cuda.is_available())
 
 
 class EngineConfig(Config):
@@ -145,6 +157,7 @@ class _Loop:
         self.steps_per_epoch = math.ceil(self.n_items / config.batch_size)
         self.epochs = config.epochs or max(20, round(config.steps / self.steps_per_epoch))
         self.total_steps = self.steps_per_epoch * self.epochs
+        processes()
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             log_with=list(config.trackers) or None,

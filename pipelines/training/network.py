@@ -31,7 +31,7 @@ from phosphene.pipelines.training.brain_materials import (
     gather,
     profiles_of,
 )
-from phosphene.pipelines.training.engine import TrainingResult, train
+from phosphene.pipelines.training.engine import TrainingResult, processes, train
 from phosphene.pipelines.training.materials import (
     load_target,
     mean_training_picture,
@@ -150,9 +150,7 @@ def open_work(output: str, settings: dict[str, Any], resume: bool) -> WorkFolder
 
     Of several processes the first one opens it, and the others look.
     """
-    from accelerate import PartialState
-
-    state = PartialState()
+    state = processes()
     if not state.is_main_process:
         state.wait_for_everyone()
         return WorkFolder.find(output, last="model_index.json", resume=True)
@@ -177,9 +175,7 @@ def finish(work: WorkFolder, parts: ModelParts, summary: dict[str, float], *, ha
     """
     import shutil
 
-    from accelerate import PartialState
-
-    state = PartialState()
+    state = processes()
     if state.is_main_process:
         shutil.rmtree(work.partial / WORK, ignore_errors=True)
         (work.partial / SETTINGS).unlink(missing_ok=True)
@@ -269,7 +265,7 @@ def _choose_strength(
     keys = [f"{name} {place}" for place, name in enumerate(kept)]
     shown = Validation(joined, pictures, keys)
     candidates = [Candidate(None, strength) for strength in config.strengths]
-    chosen, _ = choose(candidates, shown, generator, target, seed=config.seed)
+    chosen, _ = choose(candidates, shown, generator, [target], seed=config.seed)
     return StructureBranch(latents.spec.hash, chosen.strength)
 
 

@@ -29,9 +29,9 @@ class Candidate:
     prior: Prior | None
     strength: float
 
-    def rendering(self, generator: Generator, features: StimulusEncoder | None = None) -> Rendering:
-        """Return it with a generator; nothing is chosen or borrowed."""
-        return Rendering(generator, self.prior, self.strength, _lowlevel, features=features)
+    def rendering(self, generator: Generator) -> Rendering:
+        """Return it with a generator; nothing is borrowed."""
+        return Rendering(generator, self.prior, self.strength, _lowlevel)
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,8 @@ class Score:
 
     Attributes
     ----------
-    prior, strength, candidates, blur
-        The way: which prior and strength, among how many candidates a picture was chosen, and
-        the pixels below which detail was borrowed.
+    prior, strength, guidance_scale, blur
+        The way; ``blur`` is the pixels below which detail was borrowed.
     identification : float
         Two-way identification of rendered pictures by the target's own features; chance .5.
     pixel_correlation : float
@@ -56,7 +55,7 @@ class Score:
     identification: float
     pixel_correlation: float
     by_features: float | None = None
-    candidates: int = 1
+    guidance_scale: float = 1.0
     blur: float = 0.0
 
     @property
@@ -87,14 +86,13 @@ def choose(
     candidates: Sequence[Candidate],
     validation: Validation,
     generator: Generator,
-    target: StimulusEncoder,
+    judges: Sequence[StimulusEncoder],
     *,
-    features: StimulusEncoder | None = None,
     seed: int = 0,
 ) -> tuple[Candidate, list[Score]]:
     """Render the validation pictures in every way; return the best way and all scores."""
     scores = [
-        judge(candidate.rendering(generator, features), validation, target, seed)
+        judge(candidate.rendering(generator), validation, judges, seed)
         for candidate in progress(candidates, label="choosing prior and strength")
     ]
     best = int(np.argmax([score.total for score in scores]))
@@ -102,15 +100,20 @@ def choose(
 
 
 def judge(
-    rendering: Rendering, validation: Validation, target: StimulusEncoder, seed: int
+    rendering: Rendering,
+    validation: Validation,
+    judges: Sequence[StimulusEncoder],
+    seed: int,
 ) -> Score:
-    """Render the validation pictures in one way and score them."""
+    """Render the validation pictures in one way and score them.
+
+    ``judges`` are the target and, where features are decoded, the network they are of.
+    """
     seeds = [item_seed(seed, "validation", key, 0) for key in validation.keys]
     pictures = rendering.pictures(validation.embedding, seeds)
     identified = [
         two_way_identification(_flat(network, pictures), _flat(network, validation.pictures)).mean
-        for network in (target, rendering.features)
-        if network is not None
+        for network in judges
     ]
     return Score(
         prior="none" if rendering.prior is None else rendering.prior.name,
@@ -118,7 +121,7 @@ def judge(
         identification=identified[0],
         pixel_correlation=float(pixel_correlation(pictures, validation.pictures).mean()),
         by_features=identified[1] if len(identified) > 1 else None,
-        candidates=1 if rendering.choice is None else rendering.choice.candidates,
+        guidance_scale=float(getattr(rendering.generator, "guidance_scale", 1.0)),
         blur=0.0 if rendering.detail is None else rendering.detail.blur,
     )
 

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from phosphene.cli.app import app
 from phosphene.data.canonical import CanonicalDataset
-from phosphene.data.pictures import fit_pictures
 from phosphene.encoders.stimulus.efficientnet import EfficientNetTarget
 from phosphene.encoders.stimulus.open_clip import OpenClipTarget
 from phosphene.errors import InputError, UsageError
@@ -22,7 +21,6 @@ from phosphene.pipelines.model_folder import load_model
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
 from phosphene.pipelines.training.engine import EngineConfig
-from phosphene.priors.choice import PictureChoice
 from phosphene.priors.detail import BorrowedDetail
 
 SETTINGS = {
@@ -83,8 +81,10 @@ def tuned(
         prior="identity",
         features=str(folder / "features"),
         feature_rank=5,
-        candidates=3,
+        draws=2,
         blurs=(1.0,),
+        guidance_scales=(1.0, 3.0),
+        detail_training=EngineConfig(epochs=2),
         tuning=EngineConfig(epochs=1, batch_size=8),
     )
     return train_decoder(settings)[0]
@@ -97,13 +97,18 @@ def test_a_generator_learns_from_what_is_decoded(tuned: Path, tiny_parts_folder:
     assert parts.structure is not None  # the layout is read at any strength
     assert parts.features_target is not None
     table = parts.settings["validation"]
-    assert [row["blur"] for row in table] == [0.0, 0.0, 0.0, 1.0]
-    assert [row["candidates"] for row in table[:3]] == [1, 1, 3]
-    best = max(table, key=total)
-    assert best["candidates"] == (1 if parts.choice is None else parts.choice.candidates)
-    assert best["blur"] == (0.0 if parts.detail is None else parts.detail.blur)
-    for part in (parts.choice, parts.detail):
-        assert part is None or part.target == parts.features_target.spec.hash
+    assert [row["blur"] for row in table] == [0.0] * 4 + [1.0]
+    assert [row["guidance_scale"] for row in table] == [
+        1.5,
+        1.5,
+        1.0,
+        3.0,
+        parts.generator.guidance_scale,
+    ]
+    assert parts.generator.guidance_scale == max(table[2:4], key=total)["guidance_scale"]
+    lent = total(table[-1]) > max(map(total, table[2:4]))
+    assert (parts.detail is not None) == lent
+    assert parts.detail is None or parts.detail.target == parts.features_target.spec.hash
     before = UNet2DConditionModel.from_pretrained(tiny_parts_folder / "generator" / "unet")
     shared = "mid_block.resnets.0.conv1.weight"
     after = parts.generator.unet.state_dict()
@@ -111,50 +116,38 @@ def test_a_generator_learns_from_what_is_decoded(tuned: Path, tiny_parts_folder:
     assert after["class_embedding.weight"].abs().sum() > 0
 
 
-def test_candidates_are_chosen_and_detail_is_borrowed_by_decoded_features(
+def test_detail_is_borrowed_for_an_item_whatever_its_company(
     tuned: Path, tiny_dataset: Path
 ) -> None:
-    dataset = CanonicalDataset.open(tiny_dataset)
-    recording = dataset.recording("01", splits=["validation"])
+    recording = CanonicalDataset.open(tiny_dataset).recording("01", splits=["validation"])
     recording = recording.select(np.arange(4))
     parts = load_model(str(tuned))
-    features = parts.features_target
-    assert features is not None
-    parts.choice = PictureChoice(features.spec.hash, 3)
-    names = dataset.recording("01", splits=["train"]).trials["stimulus_id"].unique().tolist()
-    pictures = fit_pictures(dataset.pictures(names), size=16, channels=3)
-    parts.detail = BorrowedDetail(features.spec.hash, 1.0).fit(
-        features.encode(pictures),
-        torch.randn(50, 1280, generator=torch.Generator().manual_seed(0)),
-        components=20,
-        latents=parts.generator.latents.encode(pictures),
+    decoded = Reconstructor(parts).embed(recording)
+    sizes = {name: (part[0].numel(), 3) for name, part in decoded.parts.items()}
+    pictures = np.random.default_rng(0).integers(0, 255, (9, 16, 16, 3), dtype=np.uint8)
+    latents = parts.generator.latents.encode(pictures)
+    parts.detail = BorrowedDetail(
+        "hash", sizes, 9, 1280, 5, 8, 1.0, 2, latents=tuple(latents.shape[1:])
     )
-    three = Reconstructor(parts, detail=0)
-    decoded = three.embed(recording).features
-    assert decoded is not None
-    best = three.reconstruct(recording, subject="01").images[:, 0]
-    first = Reconstructor(parts, candidates=1, detail=0).reconstruct(recording, subject="01")
-
-    def similarity(pictures: np.ndarray) -> torch.Tensor:
-        return torch.cosine_similarity(features.encode(pictures), decoded, dim=1)
-
-    assert (similarity(best) >= similarity(first.images[:, 0]) - 1e-4).all()
-    small = three.reconstruct(recording, subject="01", batch_size=1).images[:, 0]
-    np.testing.assert_array_equal(best, small)
-    detailed = Reconstructor(parts)
-    assert (detailed.settings["candidates"], detailed.settings["detail"]) == (3, 1.0)
-    whole = detailed.reconstruct(recording, subject="01").images[:, 0]
-    assert (whole != best).any()
-    alone = detailed.reconstruct(recording.select([2]), subject="01").images[:, 0]
+    features = parts.features_target.encode(pictures)
+    parts.detail.measure(decoded)
+    parts.detail.remember(features, parts.detail.reduce(decoded), latents)
+    model = Reconstructor(parts)
+    assert model.settings["detail"] == 1.0
+    whole = model.reconstruct(recording, subject="01").images[:, 0]
+    for batch_size in (1, 3):
+        small = model.reconstruct(recording, subject="01", batch_size=batch_size).images[:, 0]
+        np.testing.assert_array_equal(whole, small)
+    alone = model.reconstruct(recording.select([2]), subject="01").images[:, 0]
     np.testing.assert_array_equal(whole[2], alone[0])
+    plain = Reconstructor(parts, detail=0).reconstruct(recording, subject="01").images[:, 0]
+    assert (whole != plain).any()
 
 
-def test_a_model_without_features_refuses_candidates(model: Path) -> None:
-    with pytest.raises(UsageError, match="4 candidates"):
-        Reconstructor.from_pretrained(model, candidates=4)
+def test_a_model_without_features_has_no_detail_to_lend(model: Path) -> None:
     with pytest.raises(UsageError, match="detail of 2 pixels"):
         Reconstructor.from_pretrained(model, detail=2)
-    assert Reconstructor.from_pretrained(model, candidates=1).choice is None
+    assert Reconstructor.from_pretrained(model, detail=0).detail is None
 
 
 def test_half_precision_on_disk_and_exact_identity(
