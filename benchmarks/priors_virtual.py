@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--subject", default="01")
     parser.add_argument("--pictures", type=int, default=1500)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--level", action="append", choices=[name for name, *_ in LEVELS])
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--head-dim", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
@@ -123,6 +124,8 @@ def main() -> None:
     own = scores(truth, truth, known)
     print(f"| | truth | 1 | 0 | 1 | 1 | {own['nearest'].mean():.3f} | |")
     for level, repetitions, noise in LEVELS:
+        if options.level and level not in options.level:
+            continue
         preprocessor = Preprocessor(modality="fmri")
         fitted = items(train, names, repetitions, noise)
         preprocessor.fit(fitted)
