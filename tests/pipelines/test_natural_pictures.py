@@ -28,10 +28,13 @@ ROOT = Path(os.environ.get("PHOSPHENE_TEST_DATA", Path(__file__).parents[3] / "s
 PHOTOS, WEIGHTS = ROOT / "photos" / "photos_96px.npz", ROOT / "weights"
 SIZE, N_TRAIN, N_TEST, N_VOXELS = 64, 300, 60, 900
 
-pytestmark = pytest.mark.skipif(
-    not (PHOTOS.is_file() and (WEIGHTS / "taef2_encoder.safetensors").is_file()),
-    reason=f"no photographs and pretrained autoencoder in {ROOT}; PHOSPHENE_TEST_DATA names them",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (PHOTOS.is_file() and (WEIGHTS / "taef2_encoder.safetensors").is_file()),
+        reason=f"no photographs and autoencoder in {ROOT}; PHOSPHENE_TEST_DATA names them",
+    ),
+]
 
 
 class Block(nn.Module):
