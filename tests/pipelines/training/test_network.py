@@ -246,8 +246,12 @@ def ranks(count: int) -> list[dict[str, str]]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    shared |= {"ACCELERATE_USE_CPU": "true"}
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def wait_for(running: list[subprocess.Popen[str]]) -> None:
+    errors = [process.communicate(timeout=1800)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * len(running), "\n\n".join(errors)
 
 
 @pytest.mark.slow
@@ -258,9 +262,7 @@ def test_two_processes_write_one_model(
         run_training(tiny_dataset, tiny_parts_folder, tmp_path / "m", environment=one)
         for one in ranks(2)
     ]
-    for process in running:
-        _, errors = process.communicate(timeout=600)
-        assert process.returncode == 0, errors
+    wait_for(running)
     assert load_model(str(tmp_path / "m")).encoder.subjects == ["01", "02"]
 
 
@@ -290,6 +292,8 @@ model = MindEye2Encoder({"01": 30, "02": 30}, {"tokens": shape}, width=8, rank=4
 train(model, materials.objective.items.tensors(), materials.objective, network.engine,
       folder=Path(output))
 import os
+together = torch.distributed.is_available() and torch.distributed.is_initialized()
+assert together == ("RANK" in os.environ)
 if os.environ.get("RANK", "0") == "0":
     save_tensors(Path(output) / "weights.safetensors", model.state_dict())
 """
@@ -309,9 +313,7 @@ def test_two_processes_go_where_one_goes(
             )
             for environment in ranks(count)
         ]  # fmt: skip
-        for process in running:
-            _, errors = process.communicate(timeout=600)
-            assert process.returncode == 0, errors
+        wait_for(running)
     one, two = (load_tensors(tmp_path / str(n) / "weights.safetensors") for n in (1, 2))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
