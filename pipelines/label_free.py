@@ -132,7 +132,8 @@ def procrustes(source: Tensor, target: Tensor) -> Tensor:
     source, target : Tensor of shape (n, d)
     """
     u, _, vh = torch.linalg.svd(source.T.double() @ target.double())
-    return (u @ vh).to(source)
+    rotation: Tensor = (u @ vh).to(source)
+    return rotation
 
 
 def sinkhorn(scores: Tensor, temperature: float = 0.1, iterations: int = 20) -> Tensor:

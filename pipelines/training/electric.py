@@ -147,9 +147,9 @@ class _Objective:
         x = augment(x, self.config, generator)
         places = None if self.places is None else self.places.to(x.device)
         embedded = model(x, batch["subject"], places)
-        scale: Tensor = getattr(model, "module", model).scale
+        plain = cast(ElectricEncoder, getattr(model, "module", model))
         labels = same_picture(batch["picture"])
-        contrastive = info_nce(embedded, batch["target"], cast(float, 1 / scale), labels)
+        contrastive = info_nce(embedded, batch["target"], cast(float, 1 / plain.scale), labels)
         terms = {"contrastive": contrastive}
         loss = contrastive
         if self.config.regression > 0:
@@ -250,7 +250,7 @@ def _items(
             )
         groups = chosen.groupby("stimulus_id", sort=True).indices
         places = chosen.index.to_numpy()
-        rows += [(recording, name, places[where]) for name, where in groups.items()]
+        rows += [(recording, str(name), places[where]) for name, where in groups.items()]
     if not rows:
         return None
     most = max(len(where) for _, _, where in rows)

@@ -14,6 +14,7 @@ import pandas as pd
 import pybv
 import pytest
 
+from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.readers import read_recording
 from phosphene.data.readers.described import SensorsFile
 from phosphene.errors import InputError, UsageError
@@ -199,6 +200,21 @@ def test_an_array_is_described_by_the_file_beside_it(tmp_path: Path) -> None:
     SensorsFile.of(info.select([0, 1])).save(tmp_path / "x.json")
     with pytest.raises(InputError, match="4 channels of data for 2"):
         read_recording(tmp_path / "x.npy", subject="01", modality="eeg")
+
+
+def test_epochs_become_a_dataset_and_come_back(tmp_path: Path, volts: np.ndarray, cli: Any) -> None:
+    """float16 cannot hold volts: they are kept in microvolts there."""
+    epochs_of(cut(volts)).save(tmp_path / "x_epo.fif", verbose="error")
+    words = ("--recordings", tmp_path / "x_epo.fif", "--subject", "01", "--modality", "eeg")
+    for dtype, unit, factor in (("float16", "uV", 1e6), ("float32", "V", 1.0)):
+        out = tmp_path / dtype
+        cli("prepare arrays", *words, "--output", out, "--dtype", dtype).succeeds()
+        recording = CanonicalDataset.open(out).recording("01")
+        assert (recording.modality, recording.info.unit) == ("eeg", unit)
+        assert recording.info.ch_names == tuple(NAMES)
+        np.testing.assert_allclose(recording.data, cut(volts) * factor, rtol=1e-3, atol=1e-7)
+    with pytest.raises(InputError, match="has no voxels"):
+        CanonicalDataset.open(tmp_path / "float16").space("01")
 
 
 def test_flat_and_nan_channels_are_named(tmp_path: Path, volts: np.ndarray) -> None:
