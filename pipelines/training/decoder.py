@@ -3,46 +3,38 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from phosphene.checkpoints.registry import model_folder
-from phosphene.config import Config
 from phosphene.data.canonical import CanonicalDataset
-from phosphene.data.pictures import fit_pictures
 from phosphene.data.preprocessing import Preprocessor
-from phosphene.data.scenes import SCENES_VERSION
 from phosphene.encoders.brain.ridge import RidgeEncoder
 from phosphene.errors import UsageError
 from phosphene.names import check_subject
 from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
 from phosphene.pipelines.model_folder import ModelParts, write_model
 from phosphene.pipelines.rendering import Rendering
-from phosphene.pipelines.training.detail import train_detail
+from phosphene.pipelines.training.decoder_config import DecoderConfig
 from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.fitted_subjects import Base, FittedSubjects, joined
 from phosphene.pipelines.training.latent_diffusion import tune_latent_diffusion
 from phosphene.pipelines.training.materials import (
-    cached_targets,
     load_target,
     mean_training_picture,
     refuse_seen_by_target,
     training_protocol,
 )
-from phosphene.pipelines.training.prior import train_prior
-from phosphene.pipelines.training.selection import Candidate, Score, Validation, choose, judge
-from phosphene.priors.base import Prior
-from phosphene.priors.detail import BorrowedDetail
-from phosphene.priors.diffusion import DiffusionPrior
+from phosphene.pipelines.training.rendering_choice import DETAIL, PRIOR, choose_rendering
+from phosphene.pipelines.training.selection import Score
 from phosphene.priors.identity import IdentityPrior
 from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.priors.structure import StructureBranch
-from phosphene.seeds import item_seed
 from phosphene.storage import read_json, write_json
 from phosphene.workfolder import WorkFolder
 
@@ -50,43 +42,6 @@ __all__ = ["DecoderConfig", "train_decoder"]
 
 SETTINGS = "settings.json"
 TUNING = "generator-training"
-DETAIL = "detail-training"
-DETAIL_INPUTS = {"tokens": 64, "pooled": 64, "lowlevel": 64, "features": 48}
-
-
-class DecoderConfig(Config):
-    """Settings of ``phosphene train``.
-
-    ``target``, ``generator`` and ``features`` are folders, of the model ``base`` where they are
-    not given. With ``tuning``, the generator goes on learning from what is decoded. Detail is
-    borrowed where there are features to find lenders by: ``draws`` and ``blurs`` (in pixels).
-    """
-
-    dataset: str
-    output: str
-    subjects: tuple[str, ...] = ()
-    base: str = "virtual-fmri"
-    target: str | None = None
-    generator: str | None = None
-    features: str | None = None
-    token_rank: int = 192
-    latent_rank: int = 160
-    feature_rank: int = 48
-    guidance_scales: tuple[float, ...] = (1.5, 2.5, 3.5)
-    draws: int = 4
-    blurs: tuple[float, ...] = (3.0, 4.0, 5.0)
-    detail_training: EngineConfig = EngineConfig(epochs=10, batch_size=256, weight_decay=0.02)
-    tuning: EngineConfig | None = None
-    prior: Literal["auto", "diffusion", "identity", "none"] = "auto"
-    prior_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
-    prior_training: EngineConfig = EngineConfig(
-        epochs=6, batch_size=128, learning_rate=1e-3, warmup_steps=50, ema_decay=0.995
-    )
-    strengths: tuple[float, ...] = (0.3, 0.5, 0.7, 0.85, 1.0)
-    validation_pictures: int = 64
-    retrieval_components: int = 100
-    half: bool = False
-    seed: int = 0
 
 
 def train_decoder(
@@ -134,11 +89,11 @@ def train_decoder(
         )
     if config.tuning is not None:
         _tune(base.generator, fitted, work.partial / TUNING, config.tuning)
-    chosen, scores = _choose(dataset, fitted, base, work.partial, config, scenes)
+    chosen, scores = choose_rendering(dataset, fitted, base, work.partial, config, scenes)
     summary = fitted.summary | _best_figures(scores)
     settings = _without_places(settings)
     settings |= {"summary": summary, "validation": [asdict(score) for score in scores]}
-    for name in ("prior-training", TUNING, DETAIL):
+    for name in (PRIOR, TUNING, DETAIL):
         shutil.rmtree(work.partial / name, ignore_errors=True)
     (work.partial / SETTINGS).unlink(missing_ok=True)
     parts = _parts(dataset, fitted, base, chosen, config)
@@ -231,7 +186,9 @@ def _tune(
 ) -> None:
     """Train the generator on left-out predictions, as the rescaling prior hands them on."""
     predicted, truth = joined(fitted.left_out), joined(fitted.truth)
-    prior = IdentityPrior(_n_tokens(truth.main)).fit(predicted.main, truth.main)
+    prior = IdentityPrior(1 if truth.main.ndim == 2 else truth.main.shape[1]).fit(
+        predicted.main, truth.main
+    )
     cleaned = prior.sample(predicted, generators=[torch.Generator()] * len(predicted))
     # All subjects' predictions of a picture stand together: the last ones, which are only
     # watched, are of pictures that train nothing.
@@ -245,116 +202,6 @@ def _tune(
         held_out=min(256, len(order) // 10),
     )
     generator.unet.half().float()  # what is shipped, and what strength and choice are chosen for
-
-
-def _choose(
-    dataset: CanonicalDataset,
-    fitted: FittedSubjects,
-    base: Base,
-    folder: Path,
-    config: DecoderConfig,
-    scenes: Tensor | None,
-) -> tuple[Rendering, list[Score]]:
-    """Choose prior and strength, then guidance, then the scale of borrowed detail."""
-    names = [name for _, part in fitted.validation for name in part]
-    predicted = joined([embedding for embedding, _ in fitted.validation])
-    truth = cached_targets(dataset, base.target, names)
-    priors = _priors(fitted, (predicted.main, truth), folder, config)
-    size = base.generator.latents.size
-    validation = Validation(
-        predicted, fit_pictures(dataset.pictures(names), size=size, channels=3), names
-    )
-    candidates = [Candidate(prior, strength) for prior in priors for strength in config.strengths]
-    judges = [base.target] if base.features is None else [base.target, base.features]
-    chosen, scores = choose(candidates, validation, base.generator, judges, seed=config.seed)
-    best = chosen.rendering(base.generator)
-    guided = []
-    for base.generator.guidance_scale in config.guidance_scales:
-        guided.append(judge(best, validation, judges, config.seed))
-    kept = max(guided, key=lambda score: score.total)
-    base.generator.guidance_scale = kept.guidance_scale
-    scores += guided
-    if base.features is not None:
-        detail = _detail(fitted, base, scenes, folder / DETAIL, config)
-        lent = [replace(best, detail=detail.with_blur(blur)) for blur in config.blurs]
-        found = [judge(way, validation, judges, config.seed) for way in lent]
-        finest = int(np.argmax([score.total for score in found]))
-        best = lent[finest] if found[finest].total > kept.total else best
-        scores += found
-    return best, scores
-
-
-def _detail(
-    fitted: FittedSubjects,
-    base: Base,
-    scenes: Tensor | None,
-    folder: Path,
-    config: DecoderConfig,
-) -> BorrowedDetail:
-    """Return the training pictures that may lend detail, and what finds them."""
-    predicted, truth = joined(fitted.left_out), joined(fitted.truth)
-    assert base.features is not None
-    assert truth.features is not None
-    sizes = {name: part[0].numel() for name, part in predicted.parts.items()}
-    pictures, latents = scenes, None
-    if pictures is None:
-        first = torch.from_numpy(np.unique(fitted.names, return_index=True)[1])
-        pictures = truth.features[first]  # each picture once
-        assert truth.lowlevel is not None
-        latents = truth.lowlevel[first]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(item_seed(config.seed, "weights", "detail", 0))
-        detail = BorrowedDetail(
-            base.features.spec.hash,
-            {name: (size, min(DETAIL_INPUTS[name], size)) for name, size in sizes.items()},
-            pictures=len(pictures),
-            features=sizes["features"],
-            components=min(64, sizes["features"]),
-            draws=config.draws,
-            scenes=SCENES_VERSION if latents is None else "",
-            latents=() if latents is None else tuple(latents.shape[1:]),
-        )
-    train_detail(
-        detail,
-        predicted,
-        truth.features,
-        pictures,
-        config.detail_training,
-        folder=folder,
-        latents=latents,
-    )
-    return detail
-
-
-def _n_tokens(values: Tensor) -> int:
-    return 1 if values.ndim == 2 else values.shape[1]
-
-
-def _priors(
-    fitted: FittedSubjects, validation: tuple[Tensor, Tensor], folder: Path, config: DecoderConfig
-) -> list[Prior | None]:
-    """Return the priors to choose among, trained on left-out predictions of all subjects."""
-    predicted, truth = (joined(part).main for part in (fitted.left_out, fitted.truth))
-    n_tokens = _n_tokens(truth)
-    found: list[Prior | None] = []
-    if config.prior in ("auto", "none"):
-        found.append(None)
-    if config.prior in ("auto", "identity"):
-        found.append(IdentityPrior(n_tokens).fit(predicted, truth))
-    if config.prior in ("auto", "diffusion"):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(item_seed(config.seed, "weights", "prior", 0))
-            prior = DiffusionPrior(truth.shape[-1], n_tokens, **config.prior_options)
-        train_prior(
-            prior,
-            predicted,
-            truth,
-            config.prior_training,
-            folder=folder / "prior-training",
-            validation=validation,
-        )
-        found.append(prior)
-    return found
 
 
 def _best_figures(scores: list[Score]) -> dict[str, float]:

@@ -128,7 +128,8 @@ def train(
         if loop.exhausted:
             break
         loop.run_epoch()
-    loop.accelerator.end_training()
+    for tracker in loop.accelerator.trackers:  # `end_training` would part the processes as well
+        tracker.finish()
     return TrainingResult(state=loop.kept(), history=loop.history, best_step=loop.best_step)
 
 
@@ -146,6 +147,7 @@ class _Loop:
     ) -> None:
         import torch
         from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate.state import AcceleratorState
         from diffusers.optimization import get_scheduler
         from diffusers.training_utils import EMAModel
 
@@ -158,6 +160,8 @@ class _Loop:
         self.epochs = config.epochs or max(20, round(config.steps / self.steps_per_epoch))
         self.total_steps = self.steps_per_epoch * self.epochs
         processes()
+        # One training may follow another of a different precision; accelerate keeps the first.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             log_with=list(config.trackers) or None,
