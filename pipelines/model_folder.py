@@ -221,10 +221,15 @@ def load_model(name: str) -> ModelParts:
 
 
 def _halve(folder: Path) -> None:
-    """Store the weights of every part in half precision."""
+    """Store the weights of every part in half precision.
+
+    Means and scales of features stay as they are: few numbers, and known by their hash.
+    """
     import torch
 
     for path in sorted(folder.rglob("*.safetensors")):
+        if path.is_relative_to(folder / "features_target"):
+            continue
         tensors = {
             name: value.half() if value.dtype == torch.float32 else value
             for name, value in load_tensors(path).items()

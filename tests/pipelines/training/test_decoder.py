@@ -85,6 +85,7 @@ def tuned(
         blurs=(1.0,),
         guidance_scales=(1.0, 3.0),
         detail_training=EngineConfig(epochs=2),
+        half=True,
         tuning=EngineConfig(epochs=1, batch_size=8, precision="bf16"),
     )
     return train_decoder(settings)[0]
