@@ -23,7 +23,9 @@ def markdown_table(content: Content) -> str:
     }
     controls = [name for name, _ in ordered_controls(used)]
     tested = any(measure.p_value is not None for measure in known)
+    inside = any(measure.within is not None for measure in known)
     head = ["Metric", "Score [95 % interval]", *(["p"] if tested else [])]
+    head += ["Within category"] if inside else []
     head += [control_words(name) for name in controls] + ["Items"]
     lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
     for measure in known:
@@ -31,6 +33,7 @@ def markdown_table(content: Content) -> str:
             _name(measure),
             _score(measure),
             *([_p_value(measure)] if tested else []),
+            *([_within(measure)] if inside else []),
         ]
         cells += [number(measure.controls.get(name)) for name in controls]
         lines.append(_line([*cells, str(measure.n_items)]))
@@ -52,6 +55,10 @@ def _score(measure: Measure) -> str:
         return number(measure.value)
     low, high = measure.interval
     return f"{number(measure.value)} [{number(low)}, {number(high)}]"
+
+
+def _within(measure: Measure) -> str:
+    return number(None if measure.within is None else measure.within.value)
 
 
 def _p_value(measure: Measure) -> str:

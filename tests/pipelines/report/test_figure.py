@@ -19,6 +19,7 @@ from phosphene.pipelines.report import (
 )
 from phosphene.pipelines.report.figure import figure_caption, figure_columns
 from phosphene.pipelines.report.from_reconstruction import content_of_reconstruction
+from phosphene.schemas import WithinCategory
 
 Array = np.ndarray[Any, Any]
 
@@ -125,10 +126,10 @@ def test_the_table_has_every_number_beside_its_controls(make: Any) -> None:
     ]
     head, rule, *body = rows
     assert head == [
-        "Metric", "Score [95 % interval]", "Wrong pairing", "Grey picture",
+        "Metric", "Score [95 % interval]", "p", "Wrong pairing", "Grey picture",
         "Mean training picture", "Items",
     ]  # fmt: skip
-    assert rule == ["---", *["---:"] * 5]
+    assert rule == ["---", *["---:"] * 6]
     assert len({len(row) for row in rows}) == 1
     for metric, row in zip(result.metrics.metrics, body, strict=True):
         assert metric.interval is not None
@@ -136,9 +137,30 @@ def test_the_table_has_every_number_beside_its_controls(make: Any) -> None:
         assert row[0].endswith("↑" if metric.higher_is_better else "↓")
         numbers = [float(part) for part in re.findall(r"-?\d[\d.e-]*", row[1])]
         assert numbers == pytest.approx([metric.value, *metric.interval], abs=6e-4)
-        assert float(row[2]) == pytest.approx(metric.chance, abs=6e-4)
-        assert float(row[4]) == pytest.approx(metric.baselines["mean_picture"], abs=6e-4)
-        assert row[5] == "8"
+        assert row[2].startswith((".", "<", "1"))
+        assert float(row[3]) == pytest.approx(metric.chance, abs=6e-4)
+        assert float(row[5]) == pytest.approx(metric.baselines["mean_picture"], abs=6e-4)
+        assert row[6] == "8"
+
+
+def test_the_table_tells_categories_where_they_are_known(make: Any) -> None:
+    result = make(6)
+    assert result.metrics is not None
+    inside = WithinCategory(value=0.512, interval=None, chance=0.5, n_items=6, collapsed=False)
+    metrics = [
+        one.model_copy(update={"within_category": inside if "two-way" in one.id else None})
+        for one in result.metrics.metrics
+    ]
+    result.metrics = result.metrics.model_copy(update={"metrics": metrics})
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in markdown_table(content_of_reconstruction(result)).splitlines()
+        if line[:1] == "|"
+    ]
+    column = rows[0].index("Within category")
+    assert [row[column] for row in rows[2:]] == [
+        "0.512" if "two-way" in one.id else "–" for one in metrics
+    ]
 
 
 def test_the_table_carries_what_has_to_be_known(make: Any) -> None:
