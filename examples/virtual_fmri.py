@@ -148,20 +148,14 @@ def retrieval_scores(model: Reconstructor, embedding: BrainEmbedding, truth: Pic
     return brain_to_image_retrieval(model.search_keys(embedding.main).numpy(), shown).top_k(1)
 
 
-def decoded_rows(model: Reconstructor, test: VirtualTest) -> tuple[list[Row], Pictures]:
+def decoded_rows(
+    model: Reconstructor, test: VirtualTest, *, brief: bool = False
+) -> tuple[list[Row], Pictures]:
     """Return the model's own row and those with a part left out, by the same random numbers.
 
     The model's own pictures (n, H, W, 3) come along.
     """
-    ways = {"decoded": model}
-    if model.prior is not None:
-        ways["without prior"] = Reconstructor(model.parts, prior="none")
-    if model.detail is not None and model.detail.blur > 0:
-        ways["without detail"] = Reconstructor(model.parts, detail=0)
-    if model.parts.branch is not None:
-        bare = replace(model.parts, structure=None, branch=None)
-        ways["without branch"] = Reconstructor(bare)
-        ways["branch alone"] = Reconstructor(model.parts, strength=0.0)
+    ways = {"decoded": model} | ({} if brief else _without_parts(model))
     rows, decoded = [], np.empty(0, dtype=np.uint8)
     for name, way in ways.items():
         result = way.reconstruct(
@@ -174,6 +168,20 @@ def decoded_rows(model: Reconstructor, test: VirtualTest) -> tuple[list[Row], Pi
             retrieval = retrieval_scores(way, embedding, test.truth)
         rows.append(test.row(name, result.images[:, 0], retrieval))
     return rows, decoded
+
+
+def _without_parts(model: Reconstructor) -> dict[str, Reconstructor]:
+    """Return the model with one part left out at a time."""
+    ways = {}
+    if model.prior is not None:
+        ways["without prior"] = Reconstructor(model.parts, prior="none")
+    if model.detail is not None and model.detail.blur > 0:
+        ways["without detail"] = Reconstructor(model.parts, detail=0)
+    if model.parts.branch is not None:
+        bare = replace(model.parts, structure=None, branch=None)
+        ways["without branch"] = Reconstructor(bare)
+        ways["branch alone"] = Reconstructor(model.parts, strength=0.0)
+    return ways
 
 
 def control_rows(model: Reconstructor, test: VirtualTest, decoded: Pictures) -> list[Row]:
@@ -262,9 +270,11 @@ def baseline_rows(model: Reconstructor, test: VirtualTest, dataset: CanonicalDat
     return rows
 
 
-def table(model: Reconstructor, test: VirtualTest, recordings: str | None) -> list[str]:
+def table(
+    model: Reconstructor, test: VirtualTest, recordings: str | None, *, brief: bool = False
+) -> list[str]:
     """Return the Markdown lines of one subject's test."""
-    rows, decoded = decoded_rows(model, test)
+    rows, decoded = decoded_rows(model, test, brief=brief)
     ideal = test.ideal_top1()
     rows += control_rows(model, test, decoded)
     if recordings is not None:
@@ -294,6 +304,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--holdout", action="append", help="may be repeated [none]")
     parser.add_argument("--preset", default="nsd-7t")
+    parser.add_argument("--brief", action="store_true", help="without leaving parts out")
     parser.add_argument("--recordings", help="training dataset of the recipe, for two baselines")
     options = parser.parse_args()
     model = Reconstructor.from_pretrained(options.model)
@@ -309,7 +320,7 @@ def main() -> None:
                 holdout=holdout,
                 preset=options.preset,
             )
-            lines = table(model, test, options.recordings)
+            lines = table(model, test, options.recordings, brief=options.brief)
             print(f"\n## Virtual subject {subject}, hold-out: {holdout}\n")
             print("\n".join(lines))
             print(f"\n{time.perf_counter() - start:.0f} s", flush=True)

@@ -122,16 +122,18 @@ class BorrowedDetail(nn.Module, Component):
             )
 
     def reduce(self, decoded: BrainEmbedding) -> Tensor:
-        """Return what the network looks at, (n, sum of kept directions)."""
-        return torch.cat(
-            [
-                (decoded.parts[part].flatten(1).float().cpu() - self.get_buffer(f"{part}_mean"))
-                @ self.get_buffer(f"{part}_axes")
-                / self.get_buffer(f"{part}_scale")
-                for part in self.inputs
-            ],
-            dim=1,
-        )
+        """Return what the network looks at, (n, sum of kept directions).
+
+        A part that is missing says nothing: it is taken for its mean.
+        """
+        return torch.cat([self._reduced(decoded, part) for part in self.inputs], dim=1)
+
+    def _reduced(self, decoded: BrainEmbedding, part: str) -> Tensor:
+        values, scale = decoded.parts.get(part), self.get_buffer(f"{part}_scale")
+        if values is None:
+            return scale.new_zeros(len(decoded), len(scale))
+        centred = values.flatten(1).float().cpu() - self.get_buffer(f"{part}_mean")
+        return centred @ self.get_buffer(f"{part}_axes") / scale
 
     @torch.no_grad()
     def remember(self, features: Tensor, reduced: Tensor, latents: Tensor | None = None) -> None:
@@ -173,13 +175,13 @@ class BorrowedDetail(nn.Module, Component):
         close to every prediction (hubs, Radovanovic, Nanopoulos and Ivanovic 2010, *JMLR* 11).
         """
         usual, spread = self.get_buffer("usual"), self.get_buffer("spread")
-        parts = [decoded.parts[part] for part in self.inputs]
+        parts = {name: part for name, part in decoded.parts.items() if name in self.inputs}
 
         def nearest(*rows: Tensor) -> Tensor:
-            reduced = self.reduce(BrainEmbedding(**dict(zip(self.inputs, rows, strict=True))))
+            reduced = self.reduce(BrainEmbedding(**dict(zip(parts, rows, strict=True))))
             return ((self._cosines(reduced) - usual) / spread).argmax(1)
 
-        return in_equal_blocks(nearest, *parts, size=BLOCK)
+        return in_equal_blocks(nearest, *parts.values(), size=BLOCK)
 
     def _cosines(self, reduced: Tensor) -> Tensor:
         """Return similarities (m, n) of m predictions, as far as keys of one byte tell."""

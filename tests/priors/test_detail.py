@@ -62,6 +62,13 @@ def test_the_picture_in_the_direction_of_what_is_decoded_lends(lender: BorrowedD
     assert lender.find(decoded(FEATURES, shrunk=0.5)).tolist() == list(range(6))
 
 
+def test_a_part_that_is_missing_says_nothing(lender: BorrowedDetail) -> None:
+    mean = lender.get_buffer("tokens_mean").expand(6, -1)
+    rows = FEATURES * 0.5
+    without = lender.find(BrainEmbedding(features=rows))
+    assert torch.equal(without, lender.find(BrainEmbedding(tokens=mean[:, None], features=rows)))
+
+
 def test_coarse_stays_and_fine_is_borrowed(lender: BorrowedDetail) -> None:
     flat = np.full((2, 8, 8, 3), 128.0)
     found = lender.lend(flat, decoded(FEATURES[[5, 0]], shrunk=0.5), decode=decode).astype(float)
