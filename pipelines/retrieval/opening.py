@@ -67,7 +67,7 @@ def lend_projector(
             expected=f"the projection {wanted}, with which the index was built",
             remedy="search the index's folder, which keeps its projection, or upload it again",
         )
-    index.projector = projector  # type: ignore[misc]
+    index.projector = projector
 
 
 def _parts(name: str) -> tuple[str, str]:
