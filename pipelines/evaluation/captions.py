@@ -14,9 +14,15 @@ from phosphene.data.readers import read_trials
 from phosphene.errors import AssetError, InputError, UsageError
 from phosphene.pipelines.evaluation.assemble import INTERVAL_RULE, corrected
 from phosphene.pipelines.evaluation.background import Background
+from phosphene.pipelines.evaluation.block_pairs import blocks_of
 from phosphene.pipelines.evaluation.config import EvaluateConfig
 from phosphene.pipelines.evaluation.pairing import correlation_matrix, win_scores
-from phosphene.pipelines.evaluation.permutation import exchange_labels, permuted_statistic
+from phosphene.pipelines.evaluation.permutation import (
+    PermutationResult,
+    exchange_labels,
+    permutation_test,
+    permuted_statistic,
+)
 from phosphene.pipelines.evaluation.predictions import Item, Predictions, bare_name, match_items
 from phosphene.pipelines.evaluation.records import evaluation_record, item_record, protocol_record
 from phosphene.pipelines.evaluation.rivals import absent_controls
@@ -43,6 +49,8 @@ __all__ = ["caption_evaluation", "read_captions", "score_captions"]
 Array = np.ndarray[Any, Any]
 GREY = "a plain grey picture"  # what there is to say of the control that every result has
 MOST_PERMUTATIONS = 200  # each scores all captions again
+STARTS_A_PROGRAM = ("meteor",)  # each time that it scores: all pairs of a block go in at once
+MOST_PAIRS = 16_000
 PRESENT = ("grey_picture", "permuted")
 
 
@@ -282,10 +290,16 @@ def _metric(
         mean=None, p_value=None, n_permutations=0, rule="fewer than two captions"
     )
     if n > 1:
-        test = permuted_statistic(
-            lambda order: float(scored.outcome(scored.predicted, order).value or 0),
-            exchange_labels(n, n_permutations=min(n_permutations, MOST_PERMUTATIONS), seed=seed),
-            higher_is_better=spec.higher_is_better,
+        test = (
+            _test_by_pairs(scored, n_permutations, seed)
+            if spec.id.startswith(STARTS_A_PROGRAM)
+            else permuted_statistic(
+                lambda order: float(scored.outcome(scored.predicted, order).value or 0),
+                exchange_labels(
+                    n, n_permutations=min(n_permutations, MOST_PERMUTATIONS), seed=seed
+                ),
+                higher_is_better=spec.higher_is_better,
+            )
         )
         permuted = PermutedPairing(
             mean=test.chance,
@@ -316,6 +330,27 @@ def _metric(
         collapsed=outcome.collapsed,
         note=outcome.note,
     )
+
+
+def _test_by_pairs(scored: _Scored, n_permutations: int, seed: int) -> PermutationResult:
+    """Exchange captions within random blocks, all of whose pairs are scored at once."""
+    n = len(scored.truth)
+    blocks = blocks_of(n, int(np.clip(MOST_PAIRS // n, 2, n)), seed=seed)
+    pairs = [(row, column) for block in blocks for row in block for column in block]
+    scored.metric.update(
+        [scored.predicted[column] for _, column in pairs],
+        [scored.truth[row] for row, _ in pairs],
+        [f"{number:09d}" for number in range(len(pairs))],
+    )
+    outcome = scored.metric.compute()
+    scored.metric.reset()
+    matrix, groups = np.full((n, n), np.nan), np.zeros(n, dtype=int)
+    for (row, column), score in zip(pairs, outcome.scores, strict=True):
+        matrix[row, column] = score
+    for code, block in enumerate(blocks):
+        groups[block] = code
+    drawn = exchange_labels(n, within=groups, n_permutations=n_permutations, seed=seed)
+    return permutation_test(matrix, drawn, higher_is_better=scored.metric.spec.higher_is_better)
 
 
 def _within(
