@@ -72,9 +72,7 @@ def test_items_do_not_mix(case: Case) -> None:
     changed = case.embeddings.clone()
     changed[1] += 5
     first, second = (
-        case.generator.generate(
-            case.condition(values), generators=case.streams(), output_type="pt"
-        )
+        case.generator.generate(case.condition(values), generators=case.streams(), output_type="pt")
         for values in (case.embeddings, changed)
     )
     others = [0, 2, 3, 4]
