@@ -291,6 +291,7 @@ def table(
         "",
         *("PixCorr " + line for line in differences(rows, lambda row: row.pixel_correlation)),
         *("two-way " + line for line in differences(rows, lambda row: row.identification)),
+        *("by tokens " + line for line in differences(rows, lambda row: row.by_target)),
     ]
 
 
