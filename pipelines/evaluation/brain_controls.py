@@ -74,7 +74,8 @@ def control_embeddings(
     -------
     dict
         ``shuffled_brain`` and ``noise_brain``: what the generator invents;
-        ``truth_through_generator``: true embedding and low-level latent, without the prior;
+        ``truth_through_generator``: true embedding and low-level latent, without the prior and
+        borrowed detail;
         ``oracle_embedding``: true embedding, low-level latent from the brain.
     """
     found: dict[str, ControlEmbedding | str] = {}
@@ -85,7 +86,8 @@ def control_embeddings(
         found["shuffled_brain"] = "one picture: there is no other brain to take"
     found["noise_brain"] = ControlEmbedding(model.embed(noise_brain(items, seed=seed)))
     found["truth_through_generator"] = ControlEmbedding(truth, prior=False)
-    if model.parts.branch is None or model.strength == 1 or embedding.lowlevel is None:
+    read = model.strength < 1 or model.generator.reads_lowlevel
+    if model.parts.branch is None or not read or embedding.lowlevel is None:
         found["oracle_embedding"] = "no low-level branch: the same as truth_through_generator"
     else:
         oracle = replace(truth, lowlevel=embedding.lowlevel)
@@ -104,14 +106,21 @@ def true_embedding(model: Reconstructor, pictures: PictureFiles) -> BrainEmbeddi
     lowlevel = None
     if model.parts.branch is not None and latents is not None:
         lowlevel = latents.encode(pictures)
+    second = model.parts.features_target
+    features = None if second is None else second.encode(pictures)
     if target.spec.output == "tokens":
-        return BrainEmbedding(tokens=values, lowlevel=lowlevel)
-    return BrainEmbedding(pooled=values, lowlevel=lowlevel)
+        return BrainEmbedding(tokens=values, lowlevel=lowlevel, features=features)
+    return BrainEmbedding(pooled=values, lowlevel=lowlevel, features=features)
 
 
 def without_prior(model: Reconstructor) -> Reconstructor:
-    """Return the same model without its prior: a true embedding needs no cleaning."""
-    plain = Reconstructor(model.parts, prior="none", strength=model.strength, device=model.device)
+    """Return the same model without its prior and borrowed detail.
+
+    A true embedding needs no cleaning, and nothing but the generator is to be judged.
+    """
+    plain = Reconstructor(
+        model.parts, prior="none", strength=model.strength, detail=0, device=model.device
+    )
     plain.generator = model.generator
     return plain
 

@@ -107,7 +107,7 @@ class LatentDiffusion(Generator):
         ).save(folder / "config.json")
 
     @property
-    def reads_lowlevel(self) -> bool:
+    def reads_lowlevel(self) -> bool:  # type: ignore[override]
         """Whether the network takes predicted latents beside the noisy ones."""
         return _maps_beside(self.unet, self.latents.shape[0])[1]
 
