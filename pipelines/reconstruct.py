@@ -12,15 +12,10 @@ from phosphene.checkpoints.registry import default_model
 from phosphene.config import Config
 from phosphene.data.pictures import Pictures
 from phosphene.errors import UsageError
+from phosphene.pipelines.items import embedding_arrays, items_of, picture_seeds
 from phosphene.pipelines.output import OutputFolder
 from phosphene.pipelines.reconstruction import Reconstruction
-from phosphene.pipelines.reconstructor import (
-    DEFAULT_BATCH,
-    Reconstructor,
-    embedding_arrays,
-    items_of,
-    picture_seeds,
-)
+from phosphene.pipelines.reconstructor import DEFAULT_BATCH, Reconstructor
 from phosphene.pipelines.scores import known_categories, score_pictures
 from phosphene.pipelines.truth import read_truth
 from phosphene.progress import progress

@@ -13,12 +13,20 @@ import numpy as np
 
 from phosphene.data.pictures import Pictures
 from phosphene.data.readers import read_recording
-from phosphene.errors import InputError, UsageError
+from phosphene.errors import UsageError
 from phosphene.names import check_subject
 from phosphene.pipelines.assembly import assemble
 from phosphene.pipelines.captioning.base import open_captioner
+from phosphene.pipelines.devices import choose_device
 from phosphene.pipelines.generators.base import Generator
 from phosphene.pipelines.generators.choosing import open_generator
+from phosphene.pipelines.items import (
+    averaging_words,
+    embedding_arrays,
+    items_of,
+    picture_seeds,
+    recording_hash,
+)
 from phosphene.pipelines.model_folder import ModelParts, load_model, save_model
 from phosphene.pipelines.reconstruction import Reconstruction
 from phosphene.pipelines.rendering import Rendering
@@ -27,9 +35,6 @@ from phosphene.priors.base import Prior
 from phosphene.priors.detail import BorrowedDetail
 from phosphene.progress import progress
 from phosphene.schemas import RunFile
-from phosphene.seeds import item_seed
-from phosphene.storage import hash_bytes
-from phosphene.trials import OUTPUT_COLUMNS, UNKNOWN, trial_keys
 from phosphene.types import BrainEmbedding, Recording
 
 if TYPE_CHECKING:
@@ -89,7 +94,7 @@ class Reconstructor:
         device: str = "auto",
     ) -> None:
         self.parts = parts
-        self.device = _choose_device(device)
+        self.device = choose_device(device)
         self.generator = _choose_generator(parts, generator, generator_options)
         self.prior = _choose_prior(parts, prior)
         self.strength = _choose_strength(parts, strength)
@@ -358,60 +363,9 @@ class Reconstructor:
             versions=package_versions(),
             started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             protocol=self.parts.protocol.model_copy(
-                update={"averaging_test": _averaging_words(str(config["average"]))}
+                update={"averaging_test": averaging_words(str(config["average"]))}
             ),
         )
-
-
-def items_of(recording: Recording, average: str) -> tuple[Recording, pd.DataFrame]:
-    """Return the recording with one row per output item, and the table of the items."""
-    if average not in ("none", "stimulus"):
-        raise UsageError(f"`average` is {average!r}", expected="none or stimulus")
-    items = recording.average("stimulus_id") if average == "stimulus" else recording
-    table = items.trials.drop(columns="split")  # a split is a matter of training
-    table = table.rename(columns={name: f"trial_{name}" for name in OUTPUT_COLUMNS})
-    if average == "none":
-        table["source_trials"] = trial_keys(table)
-    return items, table
-
-
-def picture_seeds(
-    items: Recording, table: pd.DataFrame, *, average: str, seed: int, samples: int
-) -> np.ndarray[Any, Any]:
-    """Return the seed of each picture, (n_items, n_samples).
-
-    An item is known by its stimulus (averaged) or its trial; where nobody named these, by the
-    content of its row: so a subset or another order of a plain array gives the same pictures.
-    """
-    if (table["stimulus_id"] == UNKNOWN).any():
-        keys = [hash_bytes(np.asarray(row, dtype=np.float32).tobytes()) for row in items.data]
-    else:
-        keys = [
-            f"{stimulus} {trials}" if average == "none" else str(stimulus)
-            for stimulus, trials in zip(table["stimulus_id"], table["source_trials"], strict=True)
-        ]
-    return np.array(
-        [
-            [item_seed(seed, items.subject, key, sample) for sample in range(samples)]
-            for key in keys
-        ],
-        dtype=np.int64,
-    )
-
-
-def embedding_arrays(embedding: BrainEmbedding) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the parts of an embedding as float32 arrays by name."""
-    return {name: part.float().cpu().numpy() for name, part in embedding.parts.items()}
-
-
-def recording_hash(recording: Recording) -> str:
-    """Return the identity of a recording's content, data and trials."""
-    rows = [hash_bytes(np.ascontiguousarray(row).tobytes()) for row in recording.data]
-    return hash_bytes("".join([*rows, recording.trials.to_csv()]).encode())[:16]
-
-
-def _averaging_words(average: str) -> str:
-    return "mean of all repetitions" if average == "stimulus" else "single trials"
 
 
 def _choose_generator(
@@ -456,16 +410,3 @@ def _choose_detail(parts: ModelParts, blur: float | None) -> BorrowedDetail | No
             expected="0: it keeps no training pictures to borrow from",
         )
     return parts.detail.with_blur(blur)
-
-
-def _choose_device(device: str) -> str:
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"`device` is {device!r}", expected="auto, cpu or cuda")
-    if device == "cpu":
-        return device
-    import torch
-
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise InputError("no CUDA device is available", "a GPU", "use --device cpu")
-    return "cuda" if available else "cpu"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from phosphene.data.virtual.subject import VirtualSubject
 
-__all__ = ["Simulation", "plan_trials", "simulate"]
+__all__ = ["Simulation", "check_sessions", "plan_trials", "simulate"]
 
 Array = np.ndarray[Any, Any]
 
@@ -100,6 +100,32 @@ class Simulation:
         return (mean / np.bincount(stimulus, minlength=len(mean))[:, None]).astype(np.float32)
 
 
+def check_sessions(
+    n_stimuli: int, repetitions: int, sessions: int | None, *, most_trials: int, spread: int
+) -> int:
+    """Return the number of sessions of an experiment.
+
+    Parameters
+    ----------
+    n_stimuli, repetitions : int
+    sessions : int or None
+        By default as many as ``most_trials`` in each allow, and up to ``spread`` so that
+        repetitions lie apart.
+    """
+    if n_stimuli < 1 or repetitions < 1:
+        raise UsageError(
+            f"{n_stimuli} pictures and {repetitions} repetitions", expected="at least one of each"
+        )
+    n_trials = n_stimuli * repetitions
+    if sessions is None:
+        return max(-(-n_trials // most_trials), min(repetitions, spread))
+    if not 1 <= sessions <= n_trials:
+        raise UsageError(
+            f"{sessions} sessions for {n_trials} trials", expected=f"from 1 to {n_trials} sessions"
+        )
+    return sessions
+
+
 def plan_trials(
     n_stimuli: int,
     repetitions: int,
@@ -129,17 +155,10 @@ def plan_trials(
     """
     import pandas as pd
 
-    if n_stimuli < 1 or repetitions < 1:
-        raise UsageError(
-            f"{n_stimuli} pictures and {repetitions} repetitions", expected="at least one of each"
-        )
     n_trials = n_stimuli * repetitions
-    least = -(-n_trials // TRIALS_PER_SESSION)
-    sessions = max(least, min(repetitions, 3)) if sessions is None else sessions
-    if not 1 <= sessions <= n_trials:
-        raise UsageError(
-            f"{sessions} sessions for {n_trials} trials", expected=f"from 1 to {n_trials} sessions"
-        )
+    sessions = check_sessions(
+        n_stimuli, repetitions, sessions, most_trials=TRIALS_PER_SESSION, spread=3
+    )
     generator = np.random.default_rng(entropy_of("virtual-fmri order", VERSION, seed))
     stimulus = np.concatenate([generator.permutation(n_stimuli) for _ in range(repetitions)])
     repetition = np.repeat(np.arange(1, repetitions + 1), n_stimuli)

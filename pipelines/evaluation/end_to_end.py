@@ -29,8 +29,9 @@ from phosphene.pipelines.evaluation.collapse import check_collapse
 from phosphene.pipelines.evaluation.predictions import Predictions, read_predictions
 from phosphene.pipelines.evaluation.shown import Shown, read_shown
 from phosphene.pipelines.evaluation.unseen import refuse_seen
+from phosphene.pipelines.items import items_of, picture_seeds
 from phosphene.pipelines.output import picture_name
-from phosphene.pipelines.reconstructor import Reconstructor, items_of, picture_seeds
+from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.progress import progress
 from phosphene.storage import atomic_path, read_json, write_json
 from phosphene.trials import UNKNOWN

@@ -16,6 +16,7 @@ import numpy as np
 
 from phosphene.data.pictures import picture_hash
 from phosphene.errors import PhospheneError, UsageError
+from phosphene.pipelines.devices import choose_device
 from phosphene.pipelines.evaluation.assemble import (
     INTERVAL_RULE,
     assemble_curve,
@@ -57,7 +58,6 @@ from phosphene.pipelines.evaluation.shown import (
     read_shown,
 )
 from phosphene.pipelines.evaluation.suites import create_suite, suite_metrics, what_is_scored
-from phosphene.pipelines.reconstructor import _choose_device
 from phosphene.schemas import (
     AbsentMetric,
     EvaluatedMetric,
@@ -261,7 +261,7 @@ def _scores(
         order,
         network=config.network,
         cache=cache,
-        device=_choose_device(config.device),
+        device=choose_device(config.device),
         embeddings=bool(background.keys),
     )
     searches = {name: one for name, one in metrics.items() if one.spec.kind == "retrieval"}

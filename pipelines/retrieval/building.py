@@ -142,13 +142,13 @@ def space_of(
 
     Ready embeddings are taken for those of the target; their number of dimensions has to fit.
     """
-    from phosphene.pipelines.reconstructor import _choose_device
+    from phosphene.pipelines.devices import choose_device
 
     if name.startswith(GIVEN) and isinstance(source, EmbeddingSource):
         if name == GIVEN:
             raise UsageError("`target` is 'given:' without a name", expected="given:NAME")
         return None, unknown_space(name, source.dimension)
-    encoder = open_encoder(name, device=_choose_device(device))
+    encoder = open_encoder(name, device=choose_device(device))
     if isinstance(source, EmbeddingSource):
         size = int(np.prod(encoder.space.target.shape))
         if source.dimension != size:

@@ -52,7 +52,8 @@ def decode_recording(
 ) -> Decoded:
     """Decode a recording; if no model is given, by that of the index or the default."""
     from phosphene.checkpoints.registry import default_model, known_models
-    from phosphene.pipelines.reconstructor import Reconstructor, items_of
+    from phosphene.pipelines.items import items_of
+    from phosphene.pipelines.reconstructor import Reconstructor
 
     name = index.file.target_name
     own = name if index.space.projector or name in known_models() else None

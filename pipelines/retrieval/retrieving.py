@@ -162,9 +162,9 @@ def _queries(config: RetrieveConfig, index: AnyIndex) -> Queries:
 
 
 def _device(config: RetrieveConfig) -> str:
-    from phosphene.pipelines.reconstructor import _choose_device
+    from phosphene.pipelines.devices import choose_device
 
-    return _choose_device(config.device)
+    return choose_device(config.device)
 
 
 def _of_recording(config: RetrieveConfig, index: AnyIndex) -> Queries:

@@ -11,7 +11,8 @@ import numpy as np
 from phosphene.data.virtual.draws import entropy_of
 from phosphene.data.virtual.electric.conductor import HEAD_RADIUS
 from phosphene.data.virtual.electric.presets import ELECTRIC_VERSION, STATE_SD
-from phosphene.errors import InputError, UsageError
+from phosphene.data.virtual.experiment import check_sessions
+from phosphene.errors import InputError
 from phosphene.progress import progress
 from phosphene.types import Recording
 
@@ -86,17 +87,10 @@ def plan_stream(
     """
     import pandas as pd
 
-    if n_stimuli < 1 or repetitions < 1:
-        raise UsageError(
-            f"{n_stimuli} pictures and {repetitions} repetitions", expected="at least one of each"
-        )
     n_trials = n_stimuli * repetitions
-    least = -(-n_trials // MOST_TRIALS_PER_SESSION)
-    sessions = max(least, min(repetitions, 4)) if sessions is None else sessions
-    if not 1 <= sessions <= n_trials:
-        raise UsageError(
-            f"{sessions} sessions for {n_trials} trials", expected=f"from 1 to {n_trials} sessions"
-        )
+    sessions = check_sessions(
+        n_stimuli, repetitions, sessions, most_trials=MOST_TRIALS_PER_SESSION, spread=4
+    )
     generator = np.random.default_rng(entropy_of("virtual-electric order", ELECTRIC_VERSION, seed))
     stimulus = np.concatenate([generator.permutation(n_stimuli) for _ in range(repetitions)])
     tables = []
