@@ -11,6 +11,7 @@ ELECTRIC_ENCODERS = Registry(
     {
         "atm": "phosphene.encoders.brain.electric.atm:ATMEncoder",
         "conv_attention": "phosphene.encoders.brain.electric.conv_attention:ConvAttentionEncoder",
+        "enigma": "phosphene.encoders.brain.electric.enigma:EnigmaEncoder",
         "flat_mlp": "phosphene.encoders.brain.electric.flat_mlp:FlatMLPEncoder",
         "tsconv": "phosphene.encoders.brain.electric.tsconv:TSConvEncoder",
     },

@@ -9,7 +9,8 @@ corrected form keeps the channels, knows subjects by label and learns an unknown
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ class ATMEncoder(ElectricEncoder):
 
     Parameters
     ----------
-    n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names
+    n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
         Words of the signal, see :func:`~phosphene.encoders.brain.electric.base.signal_words`.
     subjects : sequence of str
         Labels with a token of their own. With ``faithful``, label ``"08"`` is entry 8 of a table
@@ -105,6 +106,7 @@ class ATMEncoder(ElectricEncoder):
         sfreq: float | None = None,
         input_window_seconds: float | None = None,
         ch_names: Sequence[str] | None = None,
+        chs_info: Sequence[Mapping[str, Any]] | None = None,
         subjects: Sequence[str] = (),
         faithful: bool = False,
         heads: int = 4,
@@ -113,7 +115,9 @@ class ATMEncoder(ElectricEncoder):
         projector_dropout: float = 0.5,
         subject_dropout: float = 0.15,
     ) -> None:
-        words = signal_words(n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names)
+        words = signal_words(
+            n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
+        )
         super().__init__(words, subjects)
         width = words.n_times
         self.faithful, self.subject_dropout = faithful, subject_dropout

@@ -1,13 +1,13 @@
 """What encoders of EEG and MEG share: the words of a signal, subjects, the unknown one, encoding.
 
 The six words of a signal are those of braindecode: ``n_outputs``, ``n_chans``, ``chs_info``,
-``n_times``, ``input_window_seconds`` and ``sfreq``; here ``chs_info`` is names and positions.
+``n_times``, ``input_window_seconds`` and ``sfreq``. Names alone (``ch_names``) do for ``chs_info``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from phosphene.names import check_subject
 from phosphene.sensors import standard_name
 from phosphene.types import BrainEmbedding, Recording
 
-__all__ = ["ElectricEncoder", "Signal", "signal_words"]
+__all__ = ["ElectricEncoder", "Signal", "positions_of", "signal_words"]
 
 ROWS = 1024  # trials that are read at a time
 FIRST_SCALE = float(np.log(1 / 0.07))
@@ -58,8 +58,21 @@ def signal_words(
     sfreq: float | None,
     input_window_seconds: float | None,
     ch_names: Sequence[str] | None,
+    chs_info: Sequence[Mapping[str, Any]] | None = None,
 ) -> Signal:
     """Fill in what follows from the other words, and refuse what contradicts them.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Width of the embedding.
+    n_chans, n_times : int, optional
+    sfreq : float, optional
+        Hertz.
+    input_window_seconds : float, optional
+    ch_names : sequence of str, optional
+    chs_info : sequence of mappings, optional
+        As MNE's ``info["chs"]``: a ``ch_name`` each, and ``loc`` with the position in metres.
 
     Raises
     ------
@@ -67,6 +80,17 @@ def signal_words(
         If a word is missing that does not follow, or words contradict each other.
     """
     names = tuple(str(name) for name in ch_names or ())
+    described = tuple(str(channel["ch_name"]) for channel in _described(chs_info))
+    if (
+        names
+        and described
+        and list(map(standard_name, names)) != list(map(standard_name, described))
+    ):
+        raise UsageError(
+            f"`ch_names` with {names[0]}, ... and `chs_info` with {described[0]}, ...",
+            expected="one of them, or the same names in both",
+        )
+    names = names or described
     if n_chans is None and names:
         n_chans = len(names)
     if n_times is None and sfreq and input_window_seconds:
@@ -90,6 +114,30 @@ def signal_words(
             expected=f"{n_times / sfreq:g} s",
         )
     return Signal(n_outputs, n_chans, n_times, sfreq, names)
+
+
+def positions_of(
+    chs_info: Sequence[Mapping[str, Any]] | None,
+) -> list[tuple[float, float, float]] | None:
+    """Return where the channels of ``chs_info`` are in metres, None unless all say it."""
+    places = [
+        np.asarray(channel.get("loc", ()), dtype=np.float64)[:3] for channel in _described(chs_info)
+    ]
+    if not places or any(
+        p.shape != (3,) or not np.isfinite(p).all() or not p.any() for p in places
+    ):
+        return None
+    return [(float(x), float(y), float(z)) for x, y, z in places]
+
+
+def _described(chs_info: Sequence[Mapping[str, Any]] | None) -> list[Mapping[str, Any]]:
+    channels = list(chs_info or ())
+    if not all(isinstance(c, Mapping) and "ch_name" in c for c in channels):
+        raise UsageError(
+            "`chs_info` has an entry without ch_name",
+            expected="a mapping with ch_name (and loc) per channel, as MNE's info['chs']",
+        )
+    return channels
 
 
 class ElectricEncoder(nn.Module, Component, ABC):
@@ -117,6 +165,19 @@ class ElectricEncoder(nn.Module, Component, ABC):
         if len(set(self.subjects)) != len(self.subjects):
             raise UsageError("`subjects` names a subject twice", "every label once")
         self.logit_scale = nn.Parameter(torch.tensor(FIRST_SCALE))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments, of ``chs_info`` the names and positions."""
+        config = super().config
+        if config.get("chs_info") is not None:
+            channels = _described(config["chs_info"])
+            places = positions_of(channels)
+            config["chs_info"] = [
+                {"ch_name": str(channel["ch_name"])} | ({} if places is None else {"loc": list(at)})
+                for channel, at in zip(channels, places or [()] * len(channels), strict=True)
+            ]
+        return config
 
     @property
     def scale(self) -> Tensor:
@@ -238,8 +299,3 @@ class _Residual(nn.Module):
 def count_parameters(module: nn.Module) -> int:
     """Return how many numbers a module learns."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
-
-
-def as_jsonable(ch_names: Any) -> list[str] | None:
-    """Return names as a list for a configuration, None where there are none."""
-    return None if ch_names is None else [str(name) for name in ch_names]

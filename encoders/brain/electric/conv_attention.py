@@ -7,7 +7,8 @@ they are: recordings with other sensors go through one network.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from phosphene.component import record_config
 from phosphene.encoders.brain.electric.base import (
     ElectricEncoder,
     drop_subjects,
+    positions_of,
     signal_words,
 )
 from phosphene.errors import UsageError, check_option
@@ -133,10 +135,11 @@ class ConvAttentionEncoder(ElectricEncoder):
 
     Parameters
     ----------
-    n_outputs, n_times, sfreq, input_window_seconds
+    n_outputs, n_times, sfreq, input_window_seconds, n_chans, chs_info
         Words of the signal, see :func:`~phosphene.encoders.brain.electric.base.signal_words`.
+        Numbers of channels are of no account: a recording may have any.
     positions : sequence of (float, float, float), optional
-        Of the sensors, where a recording does not bring its own.
+        Of the sensors, where a recording does not bring its own; those of ``chs_info`` otherwise.
     subjects : sequence of str
         Labels with a layer of their own. An unknown subject goes through a layer of the unknown
         one, learned by subject dropout.
@@ -156,6 +159,8 @@ class ConvAttentionEncoder(ElectricEncoder):
         sfreq: float | None = None,
         input_window_seconds: float | None = None,
         positions: Sequence[Sequence[float]] | None = None,
+        n_chans: int | None = None,
+        chs_info: Sequence[Mapping[str, Any]] | None = None,
         subjects: Sequence[str] = (),
         n_virtual: int = 270,
         n_features: int = 2048,
@@ -168,8 +173,11 @@ class ConvAttentionEncoder(ElectricEncoder):
         sensor_dropout: float = 0.2,
         subject_dropout: float = 0.15,
     ) -> None:
+        positions = positions or positions_of(chs_info)
+        if positions and n_chans not in (None, len(positions)):
+            raise UsageError(f"{len(positions)} positions for {n_chans} channels", "one for each")
         words = signal_words(
-            n_outputs, len(positions) if positions else 1, n_times, sfreq,
+            n_outputs, len(positions) if positions else n_chans or 1, n_times, sfreq,
             input_window_seconds, None,
         )  # fmt: skip
         super().__init__(words, subjects)

@@ -6,7 +6,8 @@ convolutions; across subjects it overfits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -25,7 +26,7 @@ class FlatMLPEncoder(ElectricEncoder):
 
     Parameters
     ----------
-    n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names
+    n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
         Words of the signal, see :func:`~phosphene.encoders.brain.electric.base.signal_words`.
     subjects : sequence of str
         Kept for the record; the network has no part of a subject.
@@ -43,10 +44,13 @@ class FlatMLPEncoder(ElectricEncoder):
         sfreq: float | None = None,
         input_window_seconds: float | None = None,
         ch_names: Sequence[str] | None = None,
+        chs_info: Sequence[Mapping[str, Any]] | None = None,
         subjects: Sequence[str] = (),
         dropout: float = 0.3,
     ) -> None:
-        words = signal_words(n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names)
+        words = signal_words(
+            n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
+        )
         super().__init__(words, subjects)
         self.projector = residual_projector(words.n_chans * words.n_times, n_outputs, dropout)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +121,7 @@ class TSConvEncoder(ElectricEncoder):
 
     Parameters
     ----------
-    n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names
+    n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
         Words of the signal, see :func:`~phosphene.encoders.brain.electric.base.signal_words`.
     subjects : sequence of str
         Kept for the record; the network has no part of a subject.
@@ -141,6 +142,7 @@ class TSConvEncoder(ElectricEncoder):
         sfreq: float | None = None,
         input_window_seconds: float | None = None,
         ch_names: Sequence[str] | None = None,
+        chs_info: Sequence[Mapping[str, Any]] | None = None,
         subjects: Sequence[str] = (),
         variant: str = "plain",
         filters: int = 40,
@@ -149,7 +151,9 @@ class TSConvEncoder(ElectricEncoder):
         stride: int = 5,
         dropout: float = 0.5,
     ) -> None:
-        words = signal_words(n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names)
+        words = signal_words(
+            n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
+        )
         super().__init__(words, subjects)
         check_option("variant", variant, VARIANTS)
         self.between: nn.Module = nn.Identity()

@@ -14,6 +14,7 @@ from phosphene.encoders.brain.electric.conv_attention import (
     SensorAttention,
     flat_positions,
 )
+from phosphene.encoders.brain.electric.enigma import EnigmaEncoder
 from phosphene.encoders.brain.electric.flat_mlp import FlatMLPEncoder
 from phosphene.encoders.brain.electric.folded import FoldedConvPool
 from phosphene.encoders.brain.electric.tsconv import (
@@ -49,6 +50,46 @@ def test_shapes_of_the_published_weights_of_atm() -> None:
     assert state["tsconv.spatial.weight"] == (40, 40, 63, 1)
     assert state["tsconv.mix.weight"] == (40, 40, 1, 1)
     assert state["projector.0.weight"] == (1024, 1440)
+
+
+def test_shapes_of_the_published_weights_of_enigma() -> None:
+    """Names as published; a subject adds 62,750 numbers, one subject and 63 channels 1.41 M."""
+    one = EnigmaEncoder(1024, 63, 250, subjects=["01"], unknown="mean")
+    state = {k: tuple(v.shape) for k, v in one.state_dict().items() if v.ndim}
+    common = {
+        "subject_wise_linear.sub-01.weight": (250, 250), "subject_wise_linear.sub-01.bias": (250,),
+        "tsencoder.tsconv.0.weight": (40, 1, 1, 5), "tsencoder.tsconv.0.bias": (40,),
+        "tsencoder.tsconv.4.weight": (40, 40, 63, 1), "tsencoder.tsconv.4.bias": (40,),
+        "tsencoder.projection.0.weight": (4, 40, 1, 1), "tsencoder.projection.0.bias": (4,),
+        "mlp_proj.0.weight": (1024, 184), "mlp_proj.0.bias": (1024,),
+        "mlp_proj.1.fn.1.weight": (1024, 1024), "mlp_proj.1.fn.1.bias": (1024,),
+        "mlp_proj.2.weight": (1024,), "mlp_proj.2.bias": (1024,),
+    }  # fmt: skip
+    for norm in (2, 5):
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            common[f"tsencoder.tsconv.{norm}.{part}"] = (40,)
+    assert state == common
+    assert count_parameters(one) - TEMPERATURE == 1_405_242
+    ten = EnigmaEncoder(1024, 63, 250, subjects=[f"{k:02d}" for k in range(10)], unknown="mean")
+    assert count_parameters(ten) - count_parameters(one) == 9 * 62_750
+
+
+def test_a_mixed_batch_of_enigma_goes_row_by_row_through_its_own_layer() -> None:
+    torch.manual_seed(0)
+    encoder = EnigmaEncoder(8, 4, 60, subjects=["01", "02"], unknown="mean").eval()
+    for layer in encoder.subject_wise_linear.values():
+        nn.init.normal_(layer.weight, std=0.1)
+        nn.init.normal_(layer.bias)
+    x, subject = torch.randn(7, 4, 60), torch.tensor([2, 0, 1, 1, 0, 2, 2])
+    found = encoder(x, subject)
+    for number in (0, 1, 2):
+        rows = subject == number
+        alone = encoder(x[rows], subject[rows])
+        torch.testing.assert_close(found[rows], alone)
+    one, two = (encoder._of_subject(k, x) for k in (1, 2))
+    torch.testing.assert_close(encoder._of_subject(0, x), (one + two) / 2)
+    with pytest.raises(UsageError, match="mean"):
+        EnigmaEncoder(8, 4, 60, unknown="mean")
 
 
 @pytest.mark.parametrize(("n_times", "width"), [(250, 1440), (201, 1040), (75, 40)])

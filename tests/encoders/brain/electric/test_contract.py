@@ -45,6 +45,9 @@ def make(name: str, **more: Any) -> Any:
         words["ch_names"] = list(CHANNELS)
     kind = ELECTRIC_ENCODERS.get(name)
     encoder = kind(**words, subjects=["01", "02"], **SMALL.get(name, {}), **more)
+    if name == "enigma":  # layers of subjects that have come apart, as by training
+        for layer in encoder.subject_wise_linear.values():
+            torch.nn.init.orthogonal_(layer.weight)
     with torch.no_grad():  # running statistics of batch norms that are not trivial
         for _ in range(3):
             encoder(*inputs(encoder, 16))
@@ -130,7 +133,31 @@ def test_other_channels_rates_and_lengths_are_refused(name: str) -> None:
             encoder.encode(recording(3, names=("P7", "O1", "Oz")))
 
 
-@pytest.mark.parametrize("name", ["atm", "conv_attention"])
+@pytest.mark.parametrize("name", NAMES)
+def test_channels_may_be_described_as_in_braindecode(name: str, tmp_path: Path) -> None:
+    """All six words at once, positions in ``loc`` as MNE keeps them; saved as names and places."""
+    channels = [
+        {"ch_name": label, "kind": 2, "loc": np.r_[place, np.zeros(9)]}
+        for label, place in zip(CHANNELS, places(len(CHANNELS)), strict=True)
+    ]
+    words = {
+        "n_outputs": WIDTH, "n_chans": len(CHANNELS), "chs_info": channels, "n_times": N_TIMES,
+        "input_window_seconds": N_TIMES / 250.0, "sfreq": 250.0,
+    }  # fmt: skip
+    encoder = ELECTRIC_ENCODERS.get(name)(**words, **SMALL.get(name, {})).eval()
+    assert encoder.encode(recording(4)).pooled.shape == (4, WIDTH)
+    encoder.save_pretrained(tmp_path / "e")
+    again = load_component(tmp_path / "e", ELECTRIC_ENCODERS)
+    assert again.config == encoder.config
+    assert [c["ch_name"] for c in again.config["chs_info"]] == list(CHANNELS)
+    with pytest.raises(UsageError, match="without ch_name"):
+        ELECTRIC_ENCODERS.get(name)(**{**words, "chs_info": [{"loc": np.ones(12)}] * 5})
+    if name != "conv_attention":
+        with pytest.raises(UsageError, match="ch_names"):
+            ELECTRIC_ENCODERS.get(name)(**words, ch_names=list(CHANNELS[::-1]))
+
+
+@pytest.mark.parametrize("name", ["atm", "conv_attention", "enigma"])
 def test_an_unknown_subject_has_a_way_of_its_own(name: str) -> None:
     encoder = make(name)
     known, other, stranger = (
