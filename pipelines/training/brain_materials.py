@@ -23,6 +23,7 @@ from phosphene.pipelines.training.brain_objective import BrainObjective, LossCon
 from phosphene.pipelines.training.brain_validation import BrainValidation
 from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.materials import cached_targets, refuse_shared_pictures
+from phosphene.pipelines.training.sessions import find_sessions
 from phosphene.pipelines.training.trial_items import VoxelStore, lazy_recording, make_items
 from phosphene.seeds import item_seed
 from phosphene.types import Recording
@@ -135,12 +136,13 @@ def gather(
     preprocessor : Preprocessor
     config : NetworkTraining
     """
-    held_out = held_out_pictures(dataset, subjects, config.sessions, config.seed)
+    sessions = find_sessions(dataset, subjects, config.sessions)
+    held_out = held_out_pictures(dataset, subjects, sessions, config.seed)
     recordings: list[Recording] = []
     watched: list[Recording] = []
     for subject in subjects:
         for out, found in ((False, recordings), (True, watched)):
-            if (one := _recording(dataset, subject, held_out, out, config.sessions)) is not None:
+            if (one := _recording(dataset, subject, held_out, out, sessions)) is not None:
                 found.append(one)
     for recording in recordings:
         refuse_shared_pictures(dataset, recording)
