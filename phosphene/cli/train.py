@@ -205,7 +205,8 @@ def train_adapt(
     ] = None,
     subject: Subject = None,
     sessions: Annotated[
-        list[str] | None, typer.Option(help="Scanning sessions to train on alone: 1, or 1..3; repeatable. [all]")
+        list[str] | None,
+        typer.Option(help="Scanning sessions to train on alone: 1, or 1..3; repeatable. [all]"),
     ] = None,
     output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
     seed: Seed = None,
