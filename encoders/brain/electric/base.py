@@ -172,11 +172,9 @@ class ElectricEncoder(nn.Module, Component, ABC):
         config = super().config
         if config.get("chs_info") is not None:
             channels = _described(config["chs_info"])
-            places = positions_of(channels)
-            config["chs_info"] = [
-                {"ch_name": str(channel["ch_name"])} | ({} if places is None else {"loc": list(at)})
-                for channel, at in zip(channels, places or [()] * len(channels), strict=True)
-            ]
+            config["chs_info"] = [{"ch_name": str(channel["ch_name"])} for channel in channels]
+            for row, place in zip(config["chs_info"], positions_of(channels) or (), strict=False):
+                row["loc"] = list(place)
         return config
 
     @property

@@ -9,11 +9,14 @@ from torch import nn
 
 from phosphene.encoders.brain.electric.atm import ATMEncoder
 from phosphene.encoders.brain.electric.base import count_parameters
+from phosphene.encoders.brain.electric.conformer import ConformerEncoder, TimeSpaceConv
 from phosphene.encoders.brain.electric.conv_attention import (
     ConvAttentionEncoder,
     SensorAttention,
     flat_positions,
 )
+from phosphene.encoders.brain.electric.dual_branch import DualBranchEncoder
+from phosphene.encoders.brain.electric.eegnet import EEGNetEncoder
 from phosphene.encoders.brain.electric.enigma import EnigmaEncoder
 from phosphene.encoders.brain.electric.flat_mlp import FlatMLPEncoder
 from phosphene.encoders.brain.electric.folded import FoldedConvPool
@@ -35,6 +38,67 @@ def test_published_sizes() -> None:
     assert count_parameters(nice) - TEMPERATURE == 1_802_496
     assert count_parameters(FlatMLPEncoder(1024, 17, 250)) - TEMPERATURE == 5_404_672
     assert count_parameters(FlatMLPEncoder(1024, 271, 201)) == pytest.approx(56.8e6, rel=1e-3)
+
+
+@pytest.mark.parametrize(("filters", "count"), [(4, 1_066), (8, 2_258)])
+def test_the_published_sizes_of_eegnet(filters: int, count: int) -> None:
+    """EEGNet-4,2 and EEGNet-8,2 for 64 channels, 128 samples and two classes (Lawhern 2018)."""
+    assert count_parameters(EEGNetEncoder(2, 64, 128, filters=filters, head="published")) == (
+        count + TEMPERATURE
+    )
+
+
+def test_the_published_sizes_of_conformers() -> None:
+    """For 22 channels and 1,000 samples; the table of DBConformer leaves its pooling out."""
+    conformer = ConformerEncoder(4, 22, 1000, head="published")
+    assert count_parameters(conformer) - TEMPERATURE == 789_572
+    dual = DualBranchEncoder(2, 22, 1000, patch=125, head="published")
+    pooling = count_parameters(dual.space.pool)
+    assert pooling == 40 * 40 + 40
+    assert count_parameters(dual) - pooling - TEMPERATURE == 92_066
+
+
+def test_a_convolution_in_time_and_one_over_channels_are_one() -> None:
+    torch.manual_seed(0)
+    joined = TimeSpaceConv(5, 6, 9).double()
+    x = torch.randn(3, 5, 40, dtype=torch.float64)
+    usual = joined.spatial(joined.temporal(x.unsqueeze(1))).squeeze(2)
+    torch.testing.assert_close(joined(x), usual, rtol=1e-12, atol=1e-12)
+    toward, weights = torch.randn_like(usual), list(joined.parameters())
+    mine = torch.autograd.grad((joined(x) * toward).sum(), weights)
+    other = torch.autograd.grad((usual * toward).sum(), weights)
+    torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-10)
+
+
+def test_channels_are_summed_up_by_a_convolution_averaged_over_time() -> None:
+    torch.manual_seed(1)
+    branch = DualBranchEncoder(4, 3, 60).space.double().eval()
+    x, seen = torch.randn(2, 3, 60, dtype=torch.float64), []
+    branch.embed.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    branch(x)
+    usual = nn.functional.conv1d(
+        x.reshape(6, 1, 60), branch.filter.weight, branch.filter.bias, stride=5
+    )
+    torch.testing.assert_close(seen[0], usual.mean(dim=2).reshape(2, 3, 16))
+
+
+def test_filters_of_eegnet_over_channels_stay_within_their_norm() -> None:
+    torch.manual_seed(2)
+    encoder, x = EEGNetEncoder(4, 5, 64).eval(), torch.randn(2, 5, 64)
+    with torch.no_grad():
+        encoder.spatial.weight.mul_(100)
+        far = encoder(x)
+        encoder.spatial.weight.mul_(3)
+    torch.testing.assert_close(encoder(x), far)
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_times"), [(EEGNetEncoder, 31), (ConformerEncoder, 98), (DualBranchEncoder, 24)]
+)
+def test_windows_that_are_too_short_are_refused(kind: type, n_times: int) -> None:
+    with pytest.raises(UsageError, match="at least"):
+        kind(4, 5, n_times)
+    assert kind(4, 5, n_times + 1)(torch.randn(3, 5, n_times + 1)).shape == (3, 4)
 
 
 def test_shapes_of_the_published_weights_of_atm() -> None:

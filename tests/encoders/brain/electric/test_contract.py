@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from phosphene.encoders.brain.electric import ELECTRIC_ENCODERS
+from phosphene.encoders.brain.electric.adapted import plug_in
 from phosphene.encoders.brain.electric.base import signal_words
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.model_folder import load_component
@@ -20,7 +22,25 @@ from phosphene.types import Recording
 
 NAMES = ELECTRIC_ENCODERS.names()
 CHANNELS, N_TIMES, WIDTH = ("P7", "Oz", "PO8", "O1", "Cz"), 90, 12
+
+
+class OfAnotherMaker(nn.Module):
+    """A network as braindecode's are: its words, a row of class scores."""
+
+    def __init__(self, n_outputs: int, n_chans: int, n_times: int, width: int = 7) -> None:
+        super().__init__()
+        self.across = nn.Conv1d(n_chans, width, 1)
+        self.final_layer = nn.Linear(width * n_times, n_outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.final_layer(torch.tanh(self.across(x)).flatten(1))
+        return scores
+
+
+plug_in("OfAnotherMaker", OfAnotherMaker)
 SMALL: dict[str, dict[str, Any]] = {
+    "adapted": {"architecture": "OfAnotherMaker", "options": {"width": 3}},
+    "conformer": {"pool": 30, "depth": 1},
     "conv_attention": {"n_virtual": 6, "n_features": 32, "hidden": 8, "depth": 1},
 }
 
@@ -116,7 +136,7 @@ def test_the_temperature_is_positive_and_clamped(name: str) -> None:
     for theta, scale in ((-5.0, 1.0), (2.0, float(np.exp(2.0))), (50.0, 100.0)):
         with torch.no_grad():
             encoder.logit_scale.fill_(theta)
-        assert float(encoder.scale) == pytest.approx(scale, rel=1e-5)
+        assert encoder.scale.item() == pytest.approx(scale, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -151,10 +171,14 @@ def test_channels_may_be_described_as_in_braindecode(name: str, tmp_path: Path) 
     assert again.config == encoder.config
     assert [c["ch_name"] for c in again.config["chs_info"]] == list(CHANNELS)
     with pytest.raises(UsageError, match="without ch_name"):
-        ELECTRIC_ENCODERS.get(name)(**{**words, "chs_info": [{"loc": np.ones(12)}] * 5})
+        ELECTRIC_ENCODERS.get(name)(
+            **{**words, "chs_info": [{"loc": np.ones(12)}] * 5}, **SMALL.get(name, {})
+        )
     if name != "conv_attention":
         with pytest.raises(UsageError, match="ch_names"):
-            ELECTRIC_ENCODERS.get(name)(**words, ch_names=list(CHANNELS[::-1]))
+            ELECTRIC_ENCODERS.get(name)(
+                **words, ch_names=list(CHANNELS[::-1]), **SMALL.get(name, {})
+            )
 
 
 @pytest.mark.parametrize("name", ["atm", "conv_attention", "enigma"])
