@@ -1,0 +1,191 @@
+"""Runs of continuous volumes in files and BIDS folders, with the movie that was running."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phosphene.data.movies.repetition_time import settle_repetition_time
+from phosphene.data.movies.run import MovieRun
+from phosphene.data.readers import read_recording, read_space
+from phosphene.data.readers.bids import BetasFile
+from phosphene.data.readers.tables import read_trials
+from phosphene.errors import InputError
+from phosphene.trials import complete_trials
+
+if TYPE_CHECKING:
+    from phosphene.data.movies.dataset import Movie
+    from phosphene.types import VoxelSpace
+
+__all__ = ["MovieEvent", "movie_event", "read_bids_runs", "read_movie_run"]
+
+
+@dataclass(frozen=True)
+class MovieEvent:
+    """What the events of a run say of its movie.
+
+    Attributes
+    ----------
+    onset : float
+        Seconds after the first volume.
+    duration : float or None
+    stimulus_id : str
+    repetition : int
+    split : str
+    run : str
+    """
+
+    onset: float
+    duration: float | None
+    stimulus_id: str
+    repetition: int = 1
+    split: str = "test"
+    run: str = "01"
+
+
+def movie_event(path: str | os.PathLike[str]) -> MovieEvent | None:
+    """Return the movie that the events beside a run name, None where there are no events.
+
+    Raises
+    ------
+    InputError
+        If they name no movie or several.
+    """
+    events = _events_of(Path(path))
+    if events is None:
+        return None
+    table = read_trials(events)
+    named = next((name for name in ("stimulus_id", "stim_file") if name in table), None)
+    if named is None or "onset" not in table:
+        raise InputError(
+            f"{events} has no column {'onset' if named else 'stim_file or stimulus_id'}",
+            expected="a row with the onset and the file of the movie",
+            remedy="add it, or give --onset and move the events away",
+        )
+    shown = table[~table[named].isin(["", "n/a"])].dropna(subset=[named])
+    if len(shown) != 1:
+        raise InputError(
+            f"{events} names {len(shown)} movies",
+            expected="one row with the movie of this run",
+            remedy="cut the run into one per movie, or give --onset and move the events away",
+        )
+    row = shown.iloc[0]
+    duration = float(row["duration"]) if "duration" in shown else float("nan")
+    repetition = float(row["repetition"]) if "repetition" in shown else float("nan")
+    return MovieEvent(
+        onset=float(row["onset"]),
+        duration=duration if duration > 0 else None,
+        stimulus_id=Path(str(row[named])).stem if named == "stim_file" else str(row[named]),
+        repetition=int(repetition) if repetition >= 1 else 1,
+        split=str(row["split"]) if "split" in shown else "test",
+        run=BetasFile.parse(path).entities.get("run", "01"),
+    )
+
+
+def _events_of(path: Path) -> Path | None:
+    """Return the events beside ``..._bold.nii.gz``, as BIDS names them."""
+    stem = path.name.split(".")[0]
+    found = path.with_name(f"{stem.rpartition('_')[0]}_events.tsv")
+    return found if found.is_file() else None
+
+
+def read_movie_run(
+    path: str | os.PathLike[str],
+    *,
+    subject: str,
+    space: VoxelSpace | None = None,
+    roi: str | None = None,
+    tr: float | None = None,
+    onset: float | None = None,
+    movie: Movie | None = None,
+) -> MovieRun:
+    """Read one run of continuous volumes.
+
+    Parameters
+    ----------
+    path : path
+        NIfTI, CIFTI time series or an array (n_volumes, n_voxels).
+    subject : str
+    space, roi
+        As for :func:`phosphene.data.readers.read_recording`.
+    tr : float, optional
+        Seconds between volumes, where the file does not state them.
+    onset : float, optional
+        Seconds after the first volume at which the movie begins; by default what the events
+        beside the file say, else 0.
+    movie : Movie, optional
+        Which was shown; gives length and cuts.
+
+    Raises
+    ------
+    InputError
+        If the TR is missing or contradicts the header, if the movie begins after the run, or
+        volumes hold no usable numbers.
+    """
+    seconds = settle_repetition_time(path, tr)
+    event = movie_event(path)
+    recording = read_recording(path, subject=subject, space=space, roi=roi)
+    if onset is None:
+        onset = 0.0 if event is None else event.onset
+    name = movie.stimulus_id if movie is not None else event.stimulus_id if event else "movie"
+    trials = recording.trials.assign(stimulus_id=name, repetition=1)
+    if event is not None:
+        trials = trials.assign(run=event.run, split=event.split, repetition=event.repetition)
+    recording = type(recording)(
+        recording.data,
+        "fmri",
+        recording.subject,
+        complete_trials(trials, len(trials)),
+        recording.space,
+    )
+    duration = movie.open().seconds if movie is not None else event.duration if event else None
+    return MovieRun(
+        recording,
+        name,
+        tr=seconds,
+        onset=onset,
+        duration=duration,
+        cuts=() if movie is None else movie.cuts,
+        repetition=1 if event is None else event.repetition,
+    )
+
+
+def read_bids_runs(
+    root: str | os.PathLike[str], subject: str, movies: Mapping[str, Movie]
+) -> list[MovieRun]:
+    """Read all runs of a subject in a BIDS folder that has a mask of voxels.
+
+    Raises
+    ------
+    InputError
+        If there is no run with events, or no mask.
+    """
+    folder = Path(root) / f"sub-{subject}"
+    files = sorted(
+        path
+        for path in folder.rglob("*_bold.nii*")
+        if "desc-betas" not in path.name and _events_of(path) is not None
+    )
+    masks = sorted(folder.glob("anat/*_mask.nii*"))
+    if not files or len(masks) != 1:
+        raise InputError(
+            f"{folder} has {len(files)} runs with events and {len(masks)} masks in anat",
+            expected="..._bold.nii.gz files, each with _events.tsv beside it, and one mask",
+            remedy="check the folder and the subject's label",
+        )
+    space = read_space(str(masks[0]))
+    runs = []
+    for path in files:
+        event = movie_event(path)
+        name = "" if event is None else event.stimulus_id
+        if name not in movies:
+            raise InputError(
+                f"{path} shows {name!r}, which stimuli/movies.tsv does not list",
+                expected=f"one of {', '.join(sorted(movies))}",
+                remedy="add the movie to the table",
+            )
+        runs.append(read_movie_run(path, subject=subject, space=space, movie=movies[name]))
+    return runs
