@@ -179,6 +179,9 @@ class BrainEmbedding:
         Features of a second network, by which rendered pictures are compared.
     control : Tensor of shape (n, 1, h, w), optional
         Depth or edges in 0..1 that a ControlNet keeps to.
+    retrieval : Tensor of shape (n, d), optional
+        Where the picture is looked for among others, when another head than that of the target
+        says so.
     """
 
     pooled: torch.Tensor | None = None
@@ -186,6 +189,7 @@ class BrainEmbedding:
     lowlevel: torch.Tensor | None = None
     features: torch.Tensor | None = None
     control: torch.Tensor | None = None
+    retrieval: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if len({len(part) for part in self.parts.values()}) != 1:

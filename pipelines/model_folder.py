@@ -11,6 +11,7 @@ import phosphene
 from phosphene.checkpoints.registry import model_folder
 from phosphene.component import Component
 from phosphene.data.preprocessing import Preprocessor
+from phosphene.data.sensor_preprocessing import SensorPreprocessor, load_preprocessor
 from phosphene.encoders.brain import BRAIN_ENCODERS
 from phosphene.encoders.stimulus import STIMULUS_ENCODERS
 from phosphene.encoders.stimulus.base import StimulusEncoder
@@ -62,7 +63,7 @@ class ModelParts:
     encoder : brain encoder
         Recording to the target's embedding.
     target : StimulusEncoder
-    preprocessor : Preprocessor
+    preprocessor : Preprocessor or SensorPreprocessor
     protocol : Protocol
     generator : Generator
     prior : Prior, optional
@@ -88,7 +89,7 @@ class ModelParts:
 
     encoder: Any
     target: StimulusEncoder
-    preprocessor: Preprocessor
+    preprocessor: Preprocessor | SensorPreprocessor
     protocol: Protocol
     generator: Generator
     baselines: dict[str, Any]
@@ -209,7 +210,7 @@ def load_model(name: str) -> ModelParts:
     _check_detail(folder, loaded.get("detail"), loaded.get("features_target"))
     return ModelParts(
         **loaded,
-        preprocessor=Preprocessor.load(folder),
+        preprocessor=load_preprocessor(folder),
         protocol=Protocol.load(folder / "protocol.json"),
         generator=generator,
         baselines=load_tensors(folder / BASELINES_NAME),

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from phosphene.data.pictures import Pictures
-from phosphene.data.readers import read_recording
 from phosphene.errors import UsageError
 from phosphene.names import check_subject
 from phosphene.pipelines.assembly import assemble
 from phosphene.pipelines.captioning.base import open_captioner
 from phosphene.pipelines.devices import choose_device
-from phosphene.pipelines.generators.base import Generator
-from phosphene.pipelines.generators.choosing import open_generator
 from phosphene.pipelines.items import (
     averaging_words,
     embedding_arrays,
@@ -28,11 +25,16 @@ from phosphene.pipelines.items import (
     recording_hash,
 )
 from phosphene.pipelines.model_folder import ModelParts, load_model, save_model
+from phosphene.pipelines.reading import conformed, read_for
 from phosphene.pipelines.reconstruction import Reconstruction
 from phosphene.pipelines.rendering import Rendering
+from phosphene.pipelines.rendering_options import (
+    choose_detail,
+    choose_generator,
+    choose_prior,
+    choose_strength,
+)
 from phosphene.pipelines.versions import package_versions
-from phosphene.priors.base import Prior
-from phosphene.priors.detail import BorrowedDetail
 from phosphene.progress import progress
 from phosphene.schemas import RunFile
 from phosphene.types import BrainEmbedding, Recording
@@ -95,10 +97,10 @@ class Reconstructor:
     ) -> None:
         self.parts = parts
         self.device = choose_device(device)
-        self.generator = _choose_generator(parts, generator, generator_options)
-        self.prior = _choose_prior(parts, prior)
-        self.strength = _choose_strength(parts, strength)
-        self.detail = _choose_detail(parts, detail)
+        self.generator = choose_generator(parts, generator, generator_options)
+        self.prior = choose_prior(parts, prior)
+        self.strength = choose_strength(parts, strength)
+        self.detail = choose_detail(parts, detail)
         self.captioner = None if caption is None else open_captioner(caption, parts.target)
         self.generator.captioner = self.captioner
         for part in (*parts.components.values(), self.generator, self.captioner):
@@ -200,10 +202,11 @@ class Reconstructor:
         subject: str,
         trials: str | os.PathLike[str] | pd.DataFrame | None = None,
     ) -> Recording:
-        """Read a recording on the voxels the model was trained on."""
-        label = check_subject(subject)
-        space = self.parts.preprocessor.space(label)
-        return read_recording(source, subject=label, space=space, trials=trials)
+        """Read a recording on the voxels, or with the sensors, the model was trained on.
+
+        EEG and MEG are converted as far as they can be; what was done is logged.
+        """
+        return read_for(self.parts.preprocessor, source, subject=subject, trials=trials)[0]
 
     def embed(self, recording: Recording) -> BrainEmbedding:
         """Return what the encoder predicts for each trial."""
@@ -228,6 +231,14 @@ class Reconstructor:
         """
         projector = self.parts.retrieval
         return embedding.flatten(1) if projector is None else projector.project(embedding)
+
+    def query_keys(self, embedding: BrainEmbedding) -> torch.Tensor:
+        """Return decoded embeddings as they are compared with :meth:`search_keys` of pictures.
+
+        Those of a head of its own, where the encoder has one for retrieval.
+        """
+        own = embedding.retrieval
+        return self.search_keys(embedding.main) if own is None else own
 
     def render(
         self,
@@ -264,6 +275,7 @@ class Reconstructor:
             self.strength,
             None if self.parts.branch is None else self._start,
             self.detail if self.generator is self.parts.generator else None,
+            self.parts.features_target,
         )
 
     def _start(self, embedding: BrainEmbedding) -> torch.Tensor:
@@ -292,7 +304,8 @@ class Reconstructor:
         Parameters
         ----------
         recording : Recording or path
-            fMRI betas (n_trials, n_voxels), or a file or folder that holds them.
+            fMRI betas (n_trials, n_voxels), epochs of EEG or MEG (n_trials, n_chans, n_times),
+            or a file or folder that holds them.
         subject : str
             Label of a subject the model knows.
         seed : int
@@ -316,6 +329,8 @@ class Reconstructor:
             recording = self.read(recording, subject=subject, trials=trials)
         elif recording.subject != check_subject(subject):
             raise UsageError(f"a recording of subject {recording.subject} as subject {subject!r}")
+        else:
+            recording = conformed(self.parts.preprocessor, recording)
         if samples < 1 or batch_size < 1:
             raise UsageError(f"{samples} samples in batches of {batch_size}", "at least one each")
         items, table = items_of(recording, average)
@@ -366,47 +381,3 @@ class Reconstructor:
                 update={"averaging_test": averaging_words(str(config["average"]))}
             ),
         )
-
-
-def _choose_generator(
-    parts: ModelParts, name: str | None, options: dict[str, Any] | None
-) -> Generator:
-    own = parts.generator
-    if name is None or name == own.name:
-        return own.with_options(options) if options else own
-    return open_generator(name, (parts.folder or Path()) / "generator", parts.target, options)
-
-
-def _choose_prior(parts: ModelParts, name: str | None) -> Prior | None:
-    if name is None or (parts.prior is not None and name == parts.prior.name):
-        return parts.prior
-    if name != "none":
-        raise UsageError(
-            f"the prior {name!r} for the model {parts.name}",
-            expected="none" if parts.prior is None else f"none, or its own {parts.prior.name}",
-        )
-    return None
-
-
-def _choose_strength(parts: ModelParts, strength: float | None) -> float:
-    if strength is not None and not 0 <= strength <= 1:
-        raise UsageError(f"`strength` is {strength}", expected="from 0 to 1")
-    if parts.branch is None:
-        if strength not in (None, 1):
-            raise UsageError(
-                f"a strength of {strength} for the model {parts.name}",
-                expected="no strength: it has no low-level branch to start from",
-            )
-        return 1.0
-    return parts.branch.strength if strength is None else strength
-
-
-def _choose_detail(parts: ModelParts, blur: float | None) -> BorrowedDetail | None:
-    if blur is None or (parts.detail is None and blur == 0):
-        return parts.detail
-    if parts.detail is None:
-        raise UsageError(
-            f"detail of {blur} pixels for the model {parts.name}",
-            expected="0: it keeps no training pictures to borrow from",
-        )
-    return parts.detail.with_blur(blur)

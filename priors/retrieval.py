@@ -42,6 +42,19 @@ class RetrievalProjector(Component):
         self.mean = torch.zeros(size)
         self.weights = torch.zeros(size, components)
 
+    @classmethod
+    def of(cls, mean: Tensor, weights: Tensor) -> RetrievalProjector:
+        """Return the projection ``(embedding - mean) @ weights`` that was learned elsewhere.
+
+        Parameters
+        ----------
+        mean : Tensor of shape (size,)
+        weights : Tensor of shape (size, components)
+        """
+        made = cls(*weights.shape)
+        made.load_tensors({"mean": mean, "weights": weights})
+        return made
+
     def fit(self, predicted: Tensor, truth: Tensor) -> RetrievalProjector:
         """Learn from left-out predictions and targets (n, ...) of training pictures.
 

@@ -10,6 +10,7 @@ BRAIN_ENCODERS = Registry(
     "encoder",
     {
         "bit": "phosphene.encoders.brain.bit:BITEncoder",
+        "electric": "phosphene.encoders.brain.electric.heads:ElectricHeads",
         "mindeye1": "phosphene.encoders.brain.mindeye1:MindEye1Encoder",
         "mindeye2": "phosphene.encoders.brain.mindeye2:MindEye2Encoder",
         "mlp": "phosphene.encoders.brain.mlp:MLPEncoder",

@@ -32,6 +32,7 @@ from phosphene.schemas.model import (
     ModelIndex,
     PreprocessorFile,
     Protocol,
+    SensorPreprocessorFile,
     TargetSpec,
     TrainingState,
 )
@@ -42,6 +43,7 @@ from phosphene.schemas.output import (
     OutputDescription,
     RunFile,
 )
+from phosphene.schemas.preparation import PreparationFile
 
 __all__ = [
     "AbsentMetric",
@@ -66,6 +68,7 @@ __all__ = [
     "ModelIndex",
     "OutputDescription",
     "PermutedPairing",
+    "PreparationFile",
     "PreprocessorFile",
     "Protocol",
     "RepetitionScores",
@@ -73,6 +76,7 @@ __all__ = [
     "RunFile",
     "SearchSpace",
     "SensorGeometry",
+    "SensorPreprocessorFile",
     "ShareOfIdeal",
     "Stored",
     "SubjectGeometry",

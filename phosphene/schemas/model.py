@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from phosphene.schemas.base import Stored
+from phosphene.schemas.dataset import SensorGeometry
 
 __all__ = [
     "ComponentFile",
     "ModelIndex",
     "PreprocessorFile",
     "Protocol",
+    "SensorPreprocessorFile",
     "SubjectPreprocessing",
     "TargetSpec",
     "TrainingState",
@@ -92,6 +94,29 @@ class PreprocessorFile(Stored):
     modality: Literal["fmri", "eeg", "meg"]
     normalisation: Literal["zscore", "weighted-zscore"]
     subjects: dict[str, SubjectPreprocessing]
+
+
+class SensorPreprocessorFile(Stored):
+    """``preprocessor.json`` of EEG and MEG; means and covariances stand beside it.
+
+    Attributes
+    ----------
+    sensors : SensorGeometry
+        Channels in the model's order, rate, start of the window, unit and reference.
+    n_times, bin : int
+        Samples of a trial, and how many of them are averaged to one.
+    whiten_time : bool
+    n_trials_fitted : dict of str to int
+        Per subject.
+    """
+
+    schema_name: ClassVar[str] = "sensor-preprocessor"
+    modality: Literal["eeg", "meg"]
+    sensors: SensorGeometry
+    n_times: int
+    bin: int
+    whiten_time: bool
+    n_trials_fitted: dict[str, int]
 
 
 class ModelIndex(Stored):

@@ -31,7 +31,8 @@ __all__ = ["ElectricTraining", "augment", "draw_average", "mean_reciprocal_rank"
 class ElectricTraining(Config):
     """Settings of :func:`train_electric`.
 
-    ``regression`` weighs the squared error to the target beside the contrastive loss. The rest is
+    ``regression`` weighs the squared error to the target beside the contrastive loss, where an
+    encoder has a head for either, each its own. The rest is
     augmentation: ``smooth`` is how often a channel is replaced by its moving average over
     ``smooth_width`` samples, ``shift`` the largest shift in samples, ``drop`` how often a channel
     is silenced.
@@ -68,7 +69,7 @@ def train_electric(
     encoder : ElectricEncoder
     recordings : mapping of str to Recording
         Of each subject by label, train and validation trials alone.
-    targets : Tensor of shape (n_pictures, n_outputs)
+    targets : Tensor of shape (n_pictures, n_targets)
     picture_ids : sequence of n_pictures str
         The ``stimulus_id`` of each target.
     config : ElectricTraining
@@ -82,10 +83,10 @@ def train_electric(
         validation, or other shapes than the encoder's.
     """
     numbers = {name: number for number, name in enumerate(picture_ids)}
-    if len(numbers) != len(targets) or targets.shape[1:] != (encoder.signal.n_outputs,):
+    if len(numbers) != len(targets) or targets.shape[1:] != (encoder.n_targets,):
         raise InputError(
             f"targets of shape {tuple(targets.shape)} for {len(numbers)} pictures",
-            expected=f"({len(numbers)}, {encoder.signal.n_outputs}), every picture once",
+            expected=f"({len(numbers)}, {encoder.n_targets}), every picture once",
         )
     items = {
         split: _items(encoder, recordings, numbers, split) for split in ("train", "validation")
@@ -111,7 +112,9 @@ def train_electric(
         for part in torch.arange(len(held["picture"])).split(256):
             x = _mean(held["x"][part], held["there"][part]).to(device)
             rows.append(model(x, held["subject"][part].to(device), places_on(device)).cpu())
-        return 1 - mean_reciprocal_rank(torch.cat(rows), targets, held["picture"])
+        with torch.no_grad():
+            keys = plain(model).picture_keys(targets.to(device)).cpu()
+        return 1 - mean_reciprocal_rank(torch.cat(rows), keys, held["picture"])
 
     def places_on(device: torch.device) -> Tensor | None:
         return None if places is None else places.to(device)
@@ -147,15 +150,21 @@ class _Objective:
         x = augment(x, self.config, generator)
         places = None if self.places is None else self.places.to(x.device)
         embedded = model(x, batch["subject"], places)
-        plain = cast(ElectricEncoder, getattr(model, "module", model))
+        encoder, target = plain(model), batch["target"]
+        keys = encoder.picture_keys(target)
         labels = same_picture(batch["picture"])
-        contrastive = info_nce(embedded, batch["target"], cast(float, 1 / plain.scale), labels)
+        contrastive = info_nce(embedded, keys, cast(float, 1 / encoder.scale), labels)
         terms = {"contrastive": contrastive}
         loss = contrastive
         if self.config.regression > 0:
-            terms["regression"] = F.mse_loss(embedded, batch["target"])
+            terms["regression"] = F.mse_loss(encoder.regress(embedded), target)
             loss = loss + self.config.regression * terms["regression"]
         return {"loss": loss, **terms}
+
+
+def plain(model: nn.Module) -> ElectricEncoder:
+    """Return the encoder itself, where processes wrap it."""
+    return cast(ElectricEncoder, getattr(model, "module", model))
 
 
 def draw_average(x: Tensor, there: Tensor, generator: torch.Generator) -> Tensor:

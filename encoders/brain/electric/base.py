@@ -197,6 +197,19 @@ class ElectricEncoder(nn.Module, Component, ABC):
             Sensor positions in metres, for encoders that use them.
         """
 
+    @property
+    def n_targets(self) -> int:
+        """Numbers of a target that it is trained on."""
+        return self.signal.n_outputs
+
+    def picture_keys(self, targets: Tensor) -> Tensor:
+        """Return what embeddings are compared with: the targets (n, n_targets) themselves."""
+        return targets
+
+    def regress(self, embedded: Tensor) -> Tensor:
+        """Return the prediction of targets (n, n_targets): the embedding itself."""
+        return embedded
+
     def index_of(self, subject: str) -> int:
         """Return the number of a subject in this encoder: 0 for one it does not know."""
         label = check_subject(subject)
