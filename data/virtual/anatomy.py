@@ -16,7 +16,15 @@ from phosphene.data.virtual.areas import AREA_NAMES, AREAS, VERSION
 from phosphene.data.virtual.draws import Stream
 from phosphene.types import VoxelSpace
 
-__all__ = ["Anatomy", "build_anatomy", "distances", "smoothing_kernel"]
+__all__ = [
+    "Anatomy",
+    "Sheet",
+    "build_anatomy",
+    "cortical_sheets",
+    "distances",
+    "grid_affine",
+    "smoothing_kernel",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -89,24 +97,62 @@ def grid_affine() -> Array:
     return affine
 
 
-def build_anatomy(label: str) -> Anatomy:
-    """Return the anatomy of the subject of that label."""
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """One hemisphere's cortex: where each point of the grid lies on it.
+
+    Attributes
+    ----------
+    side : int
+        0 left, 1 right.
+    radius : float
+        Of the cap, in millimetres.
+    bands : dict of str to float
+        Shares of the circumference.
+    s, phi : (n_points,)
+        Distance from the pole (mm) and angle around the axis, see :func:`cortical_sheets`.
+    inside : (n_points,) bool
+        Whether the point is in the sheet of this side.
+    """
+
+    side: int
+    radius: float
+    bands: dict[str, float]
+    s: Array
+    phi: Array
+    inside: Array
+
+
+def cortical_sheets(label: str) -> tuple[Array, tuple[Sheet, ...], Stream]:
+    """Return the points of the grid (n, 3) in mm, both sheets, and the stream that drew them.
+
+    The angle is 0 at the medial side, positive upwards, pi at the lateral side.
+    """
     stream = Stream("virtual-fmri", VERSION, label, "anatomy")
     grid = np.stack(np.meshgrid(*map(np.arange, GRID_SHAPE), indexing="ij"), axis=-1)
     points = grid.reshape(-1, 3) * VOXEL_SIZE + np.array(ORIGIN)
     radius = RADIUS * (1 + 0.04 * (2 * stream.uniform(2) - 1))
-    area = np.zeros(len(points), dtype=np.int64)
-    eccentricity, angle = np.zeros(len(points)), np.zeros(len(points))
+    sheets = []
     for side in (0, 1):
         bands = {name: share * (0.9 + 0.2 * stream.uniform(1)[0]) for name, share in BANDS.items()}
         on_side = (points[:, 0] < 0) if side == 0 else (points[:, 0] >= 0)
         s, phi, inside = _surface_coordinates(points, side, radius[side], stream)
-        found, e, theta = _retinotopy(s, phi, radius[side], bands)
-        chosen = on_side & inside & (found > 0)
+        sheets.append(Sheet(side, float(radius[side]), bands, s, phi, on_side & inside))
+    return points, tuple(sheets), stream
+
+
+def build_anatomy(label: str) -> Anatomy:
+    """Return the anatomy of the subject of that label."""
+    points, sheets, stream = cortical_sheets(label)
+    area = np.zeros(len(points), dtype=np.int64)
+    eccentricity, angle = np.zeros(len(points)), np.zeros(len(points))
+    for sheet in sheets:
+        found, e, theta = _retinotopy(sheet.s, sheet.phi, sheet.radius, sheet.bands)
+        chosen = sheet.inside & (found > 0)
         area[chosen] = found[chosen]
         eccentricity[chosen] = e[chosen]
         # The left hemisphere sees the right half of the field.
-        angle[chosen] = theta[chosen] if side == 0 else np.pi - theta[chosen]
+        angle[chosen] = theta[chosen] if sheet.side == 0 else np.pi - theta[chosen]
     indices = np.flatnonzero(area)
     space = VoxelSpace(GRID_SHAPE, indices, grid_affine())
     fields = _receptive_fields(area[indices], eccentricity[indices], angle[indices], stream)

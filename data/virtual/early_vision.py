@@ -18,7 +18,17 @@ from phosphene.data.virtual.areas import AREAS, PICTURE_DEGREES, VERSION
 from phosphene.data.virtual.draws import Stream
 from phosphene.errors import InputError
 
-__all__ = ["FREQUENCIES", "N_CHANNELS", "ORIENTATIONS", "EarlyVision", "channels"]
+__all__ = [
+    "FREQUENCIES",
+    "N_CHANNELS",
+    "ORIENTATIONS",
+    "EarlyVision",
+    "analytic_responses",
+    "channels",
+    "energy_nearby",
+    "lightness_of",
+    "receptive_field_weights",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -59,13 +69,20 @@ def channels(images: Array, gaze: Array | None = None) -> Array:
     rgb = images.astype(np.float32) / 255
     if gaze is not None:
         rgb = _moved(rgb, gaze)
-    lightness = rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32) - 0.5
+    lightness = lightness_of(rgb)
     red_green = rgb[..., 0] - rgb[..., 1]
     blue_yellow = rgb[..., 2] - (rgb[..., 0] + rgb[..., 1]) / 2
     energy = _contrast_energy(lightness)
     signed = [_halved(plane) for plane in (lightness, red_green, blue_yellow)]
     rectified = [np.maximum(sign * plane, 0) for plane in signed for sign in (1, -1)]
-    return np.concatenate([_normalised(energy), np.stack(rectified, axis=1)], axis=1)
+    normalised = energy / energy_nearby(energy)
+    return np.concatenate([normalised, np.stack(rectified, axis=1)], axis=1)
+
+
+def lightness_of(rgb: Array) -> Array:
+    """Return how much lighter than the screen's grey pictures (n, H, W, 3) in 0..1 are."""
+    lightness: Array = rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32) - 0.5
+    return lightness
 
 
 def _moved(rgb: Array, gaze: Array) -> Array:
@@ -115,30 +132,44 @@ def _filters() -> list[tuple[Array, Array, Array]]:
     return filters
 
 
-def _contrast_energy(lightness: Array) -> Array:
-    """Return squared envelopes of all filters (n, 16, 32, 32)."""
+def analytic_responses(lightness: Array) -> Array:
+    """Return what quadrature pairs of all filters answer (n, 16, 32, 32) complex64.
+
+    The phase is relative to each filter's own wave at that place: how it turns from one frame to
+    the next is how far the picture has moved along the wave.
+
+    Parameters
+    ----------
+    lightness : (n, 64, 64) float32
+        Relative to the grey of the screen.
+    """
     from scipy import fft
 
     border = (PADDED - SIZE) // 2
     padded = np.pad(lightness, ((0, 0), (border, border), (border, border)))
     spectrum = fft.fft2(padded.astype(np.float32), workers=2)
     inner = slice(border // 2, border // 2 + PLACES)
-    energy = np.empty((len(lightness), len(_filters()), PLACES, PLACES), dtype=np.float32)
+    answers = np.empty((len(lightness), len(_filters()), PLACES, PLACES), dtype=np.complex64)
     for index, (rows, columns, gain) in enumerate(_filters()):
         windowed = spectrum[:, rows[:, None], columns[None, :]] * gain
-        envelope = fft.ifft2(windowed, workers=2)[:, inner, inner] / 4
-        energy[:, index] = 4 * (envelope.real**2 + envelope.imag**2)
+        answers[:, index] = fft.ifft2(windowed, workers=2)[:, inner, inner] / 4
+    return answers
+
+
+def _contrast_energy(lightness: Array) -> Array:
+    """Return squared envelopes of all filters (n, 16, 32, 32)."""
+    answers = analytic_responses(lightness)
+    energy: Array = 4 * (answers.real**2 + answers.imag**2)
     return energy
 
 
-def _normalised(energy: Array) -> Array:
-    """Divide by the energy nearby, over all orientations and scales."""
+def energy_nearby(energy: Array) -> Array:
+    """Return what energy is divided by (n, 1, 32, 32), over all orientations and scales."""
     places = np.arange(PLACES) * 2 * PIXEL
     pool = np.exp(-0.5 * ((places[:, None] - places[None]) / POOL_DEGREES) ** 2)
     pool = (pool / pool.sum(axis=1, keepdims=True)).astype(np.float32)
-    nearby = pool @ energy.mean(axis=1) @ pool.T
-    normalised: Array = energy / (SEMISATURATION + nearby[:, None])
-    return normalised
+    nearby: Array = SEMISATURATION + (pool @ energy.mean(axis=1) @ pool.T)[:, None]
+    return nearby
 
 
 class EarlyVision:
@@ -155,7 +186,9 @@ class EarlyVision:
         stream = Stream("virtual-fmri", VERSION, label, "early vision")
         self.exponent = anatomy.exponent.astype(np.float32)
         self.weights = _channel_weights(anatomy, stream)
-        self.receptive_fields = _receptive_field_weights(anatomy)
+        self.receptive_fields = receptive_field_weights(
+            anatomy.rf_x, anatomy.rf_y, anatomy.rf_sigma
+        )
 
     def drive(self, images: Array, gaze: Array | None = None, *, block: int = 64) -> Array:
         """Return the compressed drive of every voxel (n, V) float32, in no unit yet.
@@ -179,12 +212,17 @@ class EarlyVision:
         return drive
 
 
-def _receptive_field_weights(anatomy: Anatomy) -> Array:
-    """Return Gaussian weights (1024, V) that sum to 1 over the whole visual field."""
+def receptive_field_weights(x: Array, y: Array, sigma: Array) -> Array:
+    """Return Gaussian weights (1024, V) that sum to 1 over the whole visual field.
+
+    Parameters
+    ----------
+    x, y, sigma : (V,)
+        Degrees right and up of the centre, and width.
+    """
     centres = (np.arange(PLACES) - (PLACES - 1) / 2) * 2 * PIXEL
-    sigma = anatomy.rf_sigma
-    in_x = np.exp(-0.5 * ((centres[:, None] - anatomy.rf_x) / sigma) ** 2)
-    in_y = np.exp(-0.5 * ((-centres[:, None] - anatomy.rf_y) / sigma) ** 2)
+    in_x = np.exp(-0.5 * ((centres[:, None] - x) / sigma) ** 2)
+    in_y = np.exp(-0.5 * ((-centres[:, None] - y) / sigma) ** 2)
     cell = (2 * PIXEL) ** 2 / (2 * np.pi * sigma**2)
     weights = in_y[:, None] * in_x[None] * cell
     # Far tails would be subnormal numbers, which processors multiply a hundred times slower.

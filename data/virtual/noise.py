@@ -225,7 +225,8 @@ def _signal_to_noise(anatomy: Anatomy, preset: Preset, near: Array, stream: Stre
     from scipy.special import ndtri
 
     n = anatomy.n_voxels
-    bonus = np.array([0.5, 0.3, 0.2, 0.1, 0.0, -0.2, -0.1])[anatomy.area - 1]
+    # The last one is the motion area, which only subjects that watch movies have.
+    bonus = np.array([0.5, 0.3, 0.2, 0.1, 0.0, -0.2, -0.1, 0.2])[anatomy.area - 1]
     value = 0.7 * near @ stream.normal(n) + 0.6 * stream.normal(n) + bonus
     quantile = (np.argsort(np.argsort(value)) + 0.5) / n
     width = np.log(0.9 / 0.42) / ndtri(0.95)
