@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from phosphene.cli import prepare_fmri
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import Seed, Subject
 
@@ -16,6 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Turn recordings and stimuli into a canonical dataset.",
 )
+prepare_fmri.register(app)
 
 
 @app.command("betas")

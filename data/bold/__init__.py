@@ -1,0 +1,1 @@
+"""Raw BOLD series with events: runs, confounds, single-trial betas."""
