@@ -171,15 +171,14 @@ def decoded_rows(
 
 
 def _without_parts(model: Reconstructor) -> dict[str, Reconstructor]:
-    """Return the model with one part left out at a time."""
+    """Return the model with one part left out, or the branch that is left out put in."""
     ways = {}
     if model.prior is not None:
         ways["without prior"] = Reconstructor(model.parts, prior="none")
     if model.detail is not None and model.detail.blur > 0:
         ways["without detail"] = Reconstructor(model.parts, detail=0)
     if model.parts.branch is not None:
-        bare = replace(model.parts, structure=None, branch=None)
-        ways["without branch"] = Reconstructor(bare)
+        ways["with branch, strength 0.7"] = Reconstructor(model.parts, strength=0.7)
         ways["branch alone"] = Reconstructor(model.parts, strength=0.0)
     return ways
 

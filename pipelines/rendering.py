@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.pipelines.generators.base import Generator
 from phosphene.priors.base import Prior
 from phosphene.priors.detail import BorrowedDetail
@@ -34,6 +35,8 @@ class Rendering:
         Returns what the generator starts from; needed where the strength is below 1.
     detail : BorrowedDetail, optional
         Used where the embedding has features to search with.
+    features : StimulusEncoder, optional
+        What the features are of; looks at pictures with detail of several lenders.
     """
 
     generator: Generator
@@ -41,6 +44,7 @@ class Rendering:
     strength: float = 1.0
     start: Callable[[BrainEmbedding], Tensor] | None = None
     detail: BorrowedDetail | None = None
+    features: StimulusEncoder | None = None
 
     def pictures(
         self,
@@ -69,7 +73,12 @@ class Rendering:
         )
         coarse = drawn.reshape(n, detail.draws, *drawn.shape[1:]).mean(axis=1)
         assert self.generator.latents is not None
-        return detail.lend(coarse, embedding, decode=self.generator.latents.decode)
+        return detail.lend(
+            coarse,
+            embedding,
+            decode=self.generator.latents.decode,
+            describe=None if self.features is None else self.features.encode,
+        )
 
     def _draw(self, embedding: BrainEmbedding, seeds: Sequence[int], steps: int | None) -> Pictures:
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]

@@ -53,6 +53,9 @@ class BorrowedDetail(nn.Module, Component):
         nothing.
     draws : int
         Pictures of the generator whose mean the coarse part is taken from.
+    candidates : int
+        Pictures that are tried: the one whose detail makes the result look most like what was
+        decoded lends it.
     scenes : str
         Version of the renderer, where the pictures are its first training scenes and are drawn
         when needed; empty where their latents are kept.
@@ -74,19 +77,21 @@ class BorrowedDetail(nn.Module, Component):
         hidden: int = 384,
         blur: float = 0.0,
         draws: int = 1,
+        candidates: int = 8,
         scenes: str = "",
         latents: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        if not 0 <= blur < np.inf or draws < 1:
+        if not 0 <= blur < np.inf or min(draws, candidates) < 1:
             raise UsageError(
-                f"`blur` is {blur} and `draws` is {draws}", "pixels, 0 or more; 1 draw or more"
+                f"`blur` is {blur}, `draws` is {draws} and `candidates` is {candidates}",
+                "0 pixels or more, 1 draw or more, 1 candidate or more",
             )
         if bool(scenes) == bool(latents):
             raise UsageError("detail without pictures, or with two kinds", "scenes or latents")
         _check_version(scenes)
         self.target, self.inputs, self.scenes = target, dict(inputs), scenes
-        self.blur, self.draws = blur, draws
+        self.blur, self.draws, self.candidates = blur, draws, min(candidates, pictures)
         for part, (size, kept) in self.inputs.items():
             self.register_buffer(f"{part}_mean", torch.zeros(size))
             self.register_buffer(f"{part}_axes", torch.zeros(size, kept))
@@ -160,7 +165,7 @@ class BorrowedDetail(nn.Module, Component):
             self.get_buffer("latents").copy_(latents)
         total, squares = torch.zeros(2, len(keys), dtype=torch.float64)
         for rows in reduced.split(BATCH):
-            cosines = self._cosines(rows).double()
+            cosines = self._cosines(self._directions(rows)).double()
             total += cosines.sum(0)
             squares += cosines.square().sum(0)
         mean = total / len(reduced)
@@ -168,25 +173,36 @@ class BorrowedDetail(nn.Module, Component):
         self.get_buffer("spread").copy_((squares / len(reduced) - mean**2).clamp_min(1e-9).sqrt())
 
     @torch.no_grad()
-    def find(self, decoded: BrainEmbedding) -> Tensor:
-        """Return the picture (n,) that each of n predictions points to.
+    def look_for(self, decoded: BrainEmbedding) -> Tensor:
+        """Return the direction (n, components), of length 1, in which features are expected."""
+        parts = {name: part for name, part in decoded.parts.items() if name in self.inputs}
+
+        def look(*rows: Tensor) -> Tensor:
+            embedding = BrainEmbedding(**dict(zip(parts, rows, strict=True)))
+            return self._directions(self.reduce(embedding))
+
+        return in_equal_blocks(look, *parts.values(), size=BLOCK)
+
+    @torch.no_grad()
+    def find(self, directions: Tensor) -> Tensor:
+        """Return the pictures (n, candidates) that directions (n, components) point to, best first.
 
         That is the greatest cosine, measured for each picture against its usual one: some are
         close to every prediction (hubs, Radovanovic, Nanopoulos and Ivanovic 2010, *JMLR* 11).
         """
         usual, spread = self.get_buffer("usual"), self.get_buffer("spread")
-        parts = {name: part for name, part in decoded.parts.items() if name in self.inputs}
 
-        def nearest(*rows: Tensor) -> Tensor:
-            reduced = self.reduce(BrainEmbedding(**dict(zip(parts, rows, strict=True))))
-            return ((self._cosines(reduced) - usual) / spread).argmax(1)
+        def nearest(rows: Tensor) -> Tensor:
+            return ((self._cosines(rows) - usual) / spread).topk(self.candidates, dim=1).indices
 
-        return in_equal_blocks(nearest, *parts.values(), size=BLOCK)
+        return in_equal_blocks(nearest, directions, size=BLOCK)
 
-    def _cosines(self, reduced: Tensor) -> Tensor:
-        """Return similarities (m, n) of m predictions, as far as keys of one byte tell."""
-        keys = self.get_buffer("keys").float() * self.get_buffer("step")
-        return normalize(self.network(reduced), dim=1) @ keys.T
+    def _directions(self, reduced: Tensor) -> Tensor:
+        return normalize(self.network(reduced), dim=1)
+
+    def _cosines(self, directions: Tensor) -> Tensor:
+        """Return similarities (m, n) of m directions, as far as keys of one byte tell."""
+        return directions @ (self.get_buffer("keys").float() * self.get_buffer("step")).T
 
     def lend(
         self,
@@ -194,8 +210,12 @@ class BorrowedDetail(nn.Module, Component):
         decoded: BrainEmbedding,
         *,
         decode: Callable[[Tensor], Tensor],
+        describe: Callable[[Pictures], Tensor] | None = None,
     ) -> Pictures:
         """Return pictures (n, H, H, 3) with borrowed detail.
+
+        Blending changes what a network sees in a picture, so that the nearest lender need not
+        make the nearest result: results are described again and compared with what was decoded.
 
         Parameters
         ----------
@@ -205,15 +225,22 @@ class BorrowedDetail(nn.Module, Component):
             n predictions, with all parts that the network looks at.
         decode : callable
             Latents (n, c, h, w) to pictures (n, 3, H, H) in 0..1.
+        describe : callable, optional
+            Pictures to their features (n, d), standardised; without it the first candidate lends.
         """
-        from scipy.ndimage import gaussian_filter
-
-        lenders = self._pictures(self.find(decoded), coarse.shape[1], decode)
+        directions = self.look_for(decoded)
+        candidates = self.find(directions)
+        if describe is None:
+            candidates = candidates[:, :1]
         found = np.empty(coarse.shape, dtype=np.uint8)
-        for item, (rendered, fine) in enumerate(zip(coarse, lenders, strict=True)):
-            difference = rendered.astype(np.float32) - fine
-            smooth = gaussian_filter(difference, (self.blur, self.blur, 0), mode="nearest")
-            found[item] = np.clip(np.rint(fine + smooth), 0, 255)
+        for item, (rendered, rows) in enumerate(zip(coarse, candidates, strict=True)):
+            lenders = self._pictures(rows, coarse.shape[1], decode)
+            results = np.stack([_joined(rendered, lender, self.blur) for lender in lenders])
+            best = 0
+            if describe is not None and len(results) > 1:
+                seen = normalize(describe(results).cpu(), dim=1) @ self.get_buffer("axes")
+                best = int((seen @ directions[item]).argmax())
+            found[item] = results[best]
         return found
 
     def _pictures(self, rows: Tensor, size: int, decode: Callable[[Tensor], Tensor]) -> Pictures:
@@ -237,6 +264,16 @@ class BorrowedDetail(nn.Module, Component):
     def to(self, *args: object, **options: object) -> BorrowedDetail:
         """Stay on the CPU: it is small, and the same picture has to be found everywhere."""
         return self
+
+
+def _joined(coarse: np.ndarray, fine: np.ndarray, blur: float) -> Pictures:
+    """Return one picture (H, H, 3): what is coarser than the blur of one, finer of another."""
+    from scipy.ndimage import gaussian_filter
+
+    difference = coarse.astype(np.float32) - fine
+    smooth = gaussian_filter(difference, (blur, blur, 0), mode="nearest")
+    joined: Pictures = np.clip(np.rint(fine + smooth), 0, 255).astype(np.uint8)
+    return joined
 
 
 def principal_axes(values: Tensor, count: int) -> Tensor:

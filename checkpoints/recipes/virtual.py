@@ -55,7 +55,7 @@ class FmriRecipe(Config):
         precision="bf16",
     )
     standardised_on: int = 2_000  # training scenes, for the features
-    lending_scenes: int = 18_000  # of which detail is borrowed
+    lending_scenes: int = 40_000  # of which detail is borrowed
     tuning: EngineConfig = EngineConfig(
         epochs=5,
         batch_size=32,

@@ -86,9 +86,10 @@ def control_embeddings(
         found["shuffled_brain"] = "one picture: there is no other brain to take"
     found["noise_brain"] = ControlEmbedding(model.embed(noise_brain(items, seed=seed)))
     found["truth_through_generator"] = ControlEmbedding(truth, prior=False)
-    read = model.strength < 1 or model.generator.reads_lowlevel
-    if model.parts.branch is None or not read or embedding.lowlevel is None:
-        found["oracle_embedding"] = "no low-level branch: the same as truth_through_generator"
+    if model.parts.branch is None or model.strength == 1 or embedding.lowlevel is None:
+        found["oracle_embedding"] = (
+            "no low-level branch is used: the same as truth_through_generator"
+        )
     else:
         oracle = replace(truth, lowlevel=embedding.lowlevel)
         found["oracle_embedding"] = ControlEmbedding(oracle, prior=False)

@@ -30,7 +30,6 @@ class Generator(ABC):
     name: ClassVar[str]
     # Of the low-level branch that can start its pictures; none where nothing can.
     latents: LatentTarget | None = None
-    reads_lowlevel: bool = False  # also where it does not start from predicted latents
     # Says what an embedding is of; generators that were opened for captions draw after it.
     captioner: Captioner | None = None
 

@@ -90,6 +90,13 @@ class LatentDiffusion(Generator):
             )
         latents = LatentTarget.from_pretrained(folder / "latents")
         unet = load_network(UNet2DConditionModel, folder / "unet")
+        maps = unet.config.in_channels - latents.shape[0]
+        if maps not in (0, unet.config.cross_attention_dim):
+            raise InputError(
+                f"the network in {folder} reads {maps} channels beside noisy latents",
+                expected=f"none, or a map of tokens, {unet.config.cross_attention_dim}",
+                remedy="train the generator again, or use the release that wrote it",
+            )
         return cls(unet, latents, **stored.config)
 
     def save(self, folder: Path) -> None:
@@ -105,11 +112,6 @@ class LatentDiffusion(Generator):
                 "guidance_scale": self.guidance_scale,
             },
         ).save(folder / "config.json")
-
-    @property
-    def reads_lowlevel(self) -> bool:  # type: ignore[override]
-        """Whether the network takes predicted latents beside the noisy ones."""
-        return _maps_beside(self.unet, self.latents.shape[0])[1]
 
     def to(self, device: str | torch.device) -> Self:
         self.unet.to(device)
@@ -173,7 +175,7 @@ class LatentDiffusion(Generator):
     def _inputs(self, condition: BrainEmbedding) -> dict[str, Tensor]:
         """Return what the network is given of an embedding, by name."""
         tokens = condition.main if condition.main.ndim == 3 else condition.main[:, None]
-        found = {"tokens": tokens, "lowlevel": condition.lowlevel, "features": condition.features}
+        found = {"tokens": tokens, "features": condition.features}
         return {
             name: part.to(self.unet.device, self.unet.dtype)
             for name, part in found.items()
@@ -210,14 +212,11 @@ class Decoded:
     Parameters
     ----------
     tokens : Tensor of shape (n, side², d)
-    lowlevel : Tensor of shape (n, c, h, w), optional
-        Predicted latents.
     features : Tensor of shape (n, f), optional
         Of a second network.
     """
 
     tokens: Tensor
-    lowlevel: Tensor | None = None
     features: Tensor | None = None
 
     def times(self, factor: Tensor) -> Decoded:
@@ -225,7 +224,7 @@ class Decoded:
         return Decoded(
             *(
                 None if part is None else part * factor.view(-1, *[1] * (part.ndim - 1))
-                for part in (self.tokens, self.lowlevel, self.features)
+                for part in (self.tokens, self.features)
             )  # type: ignore[arg-type]
         )
 
@@ -234,7 +233,7 @@ class Decoded:
         return Decoded(
             *(
                 None if part is None else torch.cat([part, torch.zeros_like(part)])
-                for part in (self.tokens, self.lowlevel, self.features)
+                for part in (self.tokens, self.features)
             )  # type: ignore[arg-type]
         )
 
@@ -243,50 +242,35 @@ def predict_velocity(unet: Any, noisy: Tensor, time: Tensor, decoded: Decoded) -
     """Return what a conditional UNet sees in noisy latents (n, c, h, w).
 
     Attention cannot tell where a token lies. A network with enough input channels gets the tokens
-    as a map beside the latents too, each over its part of the picture, and after them, where it
-    has room, predicted latents; one with an embedding of classes gets features.
+    as a map beside the latents too, each over its part of the picture; one with an embedding of
+    classes gets features.
     """
-    tokens, maps = decoded.tokens, [noisy]
-    of_tokens, of_latents = _maps_beside(unet, noisy.shape[1])
-    if of_tokens:
+    tokens = decoded.tokens
+    if unet.config.in_channels > noisy.shape[1]:
         side = math.isqrt(tokens.shape[1])
         places = tokens.transpose(1, 2).unflatten(2, (side, side))
-        maps.append(F.interpolate(places, noisy.shape[2:], mode="bilinear"))
-    if of_latents:
-        maps.append(torch.zeros_like(noisy) if decoded.lowlevel is None else decoded.lowlevel)
+        maps = F.interpolate(places, noisy.shape[2:], mode="bilinear")
+        noisy = torch.cat([noisy, maps], dim=1)
     features = decoded.features
     if unet.config.projection_class_embeddings_input_dim is None:
         features = None
     elif features is None:
         features = tokens.new_zeros(len(tokens), unet.config.projection_class_embeddings_input_dim)
-    found: Tensor = unet(
-        torch.cat(maps, dim=1), time, encoder_hidden_states=tokens, class_labels=features
-    ).sample
+    found: Tensor = unet(noisy, time, encoder_hidden_states=tokens, class_labels=features).sample
     return found
 
 
-def _maps_beside(unet: Any, channels: int) -> tuple[bool, bool]:
-    """Return whether a network has room for a map of tokens and for one of latents."""
-    room, width = unet.config.in_channels - channels, unet.config.cross_attention_dim
-    of_tokens = room >= width
-    return of_tokens, room - width * of_tokens > 0
-
-
-def extend_unet(unet: Any, *, layout: int, features: int) -> Any:
-    """Return a network that also takes predicted latents and features, and ignores them yet.
+def extend_unet(unet: Any, features: int) -> Any:
+    """Return a network that also takes features of a second network, and ignores them yet.
 
     Parameters
     ----------
     unet : diffusers.UNet2DConditionModel
-    layout : int
-        Channels of predicted latents.
     features : int
-        Features of the second network.
+        How many.
     """
-    channels = unet.config.in_channels
     # Its private keys would put what was left at its default back to it.
     config = {key: value for key, value in unet.config.items() if not key.startswith("_")} | {
-        "in_channels": channels + layout,
         "class_embed_type": "simple_projection",
         "projection_class_embeddings_input_dim": features,
     }
@@ -295,9 +279,5 @@ def extend_unet(unet: Any, *, layout: int, features: int) -> Any:
     for name, value in found.state_dict().items():
         known = weights.get(name)
         weights[name] = torch.zeros_like(value) if known is None else known
-    first = weights["conv_in.weight"]
-    weights["conv_in.weight"] = torch.cat(
-        [first, first.new_zeros(len(first), layout, *first.shape[2:])], dim=1
-    )
     found.load_state_dict(weights)
     return found

@@ -126,7 +126,11 @@ def _lead(run: RunFile) -> str:
     items = "One item" if run.n_items == 1 else f"{run.n_items:,} items"
     each = " each" if run.n_items > 1 else ""
     averaging = run.protocol.averaging_test
-    return f"{items}, {samples}{each}, decoded by {run.model} ({averaging})."
+    lead = f"{items}, {samples}{each}, decoded by {run.model} ({averaging})."
+    blur = run.config.get("detail") or 0
+    if blur:
+        lead += f" Detail finer than {blur:g} pixels is borrowed from training pictures."
+    return lead
 
 
 def _labels(result: Reconstruction, stimuli: bool) -> list[str]:

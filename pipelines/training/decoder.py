@@ -110,7 +110,6 @@ def _parts(
     config: DecoderConfig,
 ) -> ModelParts:
     latents = base.generator.latents.spec.hash
-    branched = chosen.strength < 1 or base.generator.reads_lowlevel
     predicted, truth = (joined(part).main for part in (fitted.left_out, fitted.truth))
     size = truth[0].numel()
     components = min(config.retrieval_components, size, len(truth) // 2)
@@ -120,8 +119,8 @@ def _parts(
         target=base.target,
         preprocessor=fitted.preprocessor,
         prior=chosen.prior,
-        structure=fitted.structure if branched else None,
-        branch=StructureBranch(latents, chosen.strength) if branched else None,
+        structure=fitted.structure,
+        branch=StructureBranch(latents, chosen.strength),  # 1 leaves it out until asked for
         retrieval=RetrievalProjector(size, components).fit(predicted, truth),
         features=None if base.features is None else fitted.features,
         features_target=base.features,

@@ -26,7 +26,7 @@ class DecoderConfig(Config):
     generator: str | None = None
     features: str | None = None
     token_rank: int = 192
-    latent_rank: int = 160
+    latent_rank: int = 96
     feature_rank: int = 48
     guidance_scales: tuple[float, ...] = (1.5, 2.5, 3.5)
     draws: int = 4

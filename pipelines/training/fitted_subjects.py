@@ -148,7 +148,10 @@ def _only_part(embedding: BrainEmbedding) -> Tensor:
 
 
 def _splits(dataset: CanonicalDataset, subject: str, seed: int) -> tuple[Recording, Recording]:
-    """Return training and validation trials; pictures are held out where none are marked."""
+    """Return training and validation trials; pictures are held out where none are marked.
+
+    They are held out of all subjects alike: one that is judged by one brain trains no other.
+    """
     table = dataset.table
     mine = table[table["subject"] == subject] if "subject" in table else table
     if (mine["split"] == "validation").any():
@@ -158,11 +161,12 @@ def _splits(dataset: CanonicalDataset, subject: str, seed: int) -> tuple[Recordi
         )
     recording = dataset.recording(subject, splits=["train"])
     names = recording.trials["stimulus_id"]
-    order = sorted(set(names), key=lambda name: item_seed(seed, "held out", name, 0))
+    shown = set(table.loc[table["split"] == "train", "stimulus_id"])
+    order = sorted(shown, key=lambda name: item_seed(seed, "held out", name, 0))
     held_out = names.isin(order[: max(2, round(HELD_OUT * len(order)))]).to_numpy()
-    if held_out.all():
+    if held_out.all() or not held_out.any():
         raise InputError(
-            f"{len(order)} training pictures of subject {subject}",
+            f"{names.nunique()} training pictures of subject {subject}",
             expected="enough to hold some out for choosing prior and strength",
             remedy="mark more trials as train, or some as validation",
         )

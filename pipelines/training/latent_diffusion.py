@@ -81,8 +81,7 @@ def tune_latent_diffusion(
 ) -> TrainingResult:
     """Go on with the training of ``generator`` on what was decoded from brains.
 
-    Its network also learns to read predicted latents, as a map beside the noisy ones, and the
-    predicted features of a second network.
+    Its network also learns to read the predicted features of a second network.
 
     Parameters
     ----------
@@ -91,30 +90,28 @@ def tune_latent_diffusion(
         Tokens, latents and features of the pictures that were shown, one item for each time a
         subject saw one.
     decoded : BrainEmbedding
-        What was predicted of these items by fits without their pictures.
+        Tokens and features that were predicted of these items by fits without their pictures.
     config : EngineConfig
     folder : Path
         For checkpoints.
     held_out : int
         Last items, which are only watched.
     """
-    parts = [
-        part for each in (truth, decoded) for part in (each.lowlevel, each.main, each.features)
-    ]
-    names = ["latent", "token", "feature"]
-    names += [f"decoded {name}" for name in names]
-    data = {name: part.half() for name, part in zip(names, parts, strict=True) if part is not None}
-    if len(data) < len(names):
+    parts = {
+        "latent": truth.lowlevel,
+        "token": truth.main,
+        "feature": truth.features,
+        "decoded token": decoded.main,
+        "decoded feature": decoded.features,
+    }
+    data = {name: part.half() for name, part in parts.items() if part is not None}
+    if len(data) < len(parts):
         raise InputError(
             "embeddings without latents or features",
-            expected="tokens, latents and features, predicted and true",
+            expected="tokens and features, predicted and true, and true latents",
         )
     if generator.unet.config.projection_class_embeddings_input_dim is None:
-        generator.unet = extend_unet(
-            generator.unet,
-            layout=data["decoded latent"].shape[1],
-            features=data["decoded feature"].shape[1],
-        )
+        generator.unet = extend_unet(generator.unet, data["feature"].shape[1])
     return _train(generator, data, decoded_or_true, config, folder=folder, held_out=held_out)
 
 
@@ -170,12 +167,11 @@ def blurred_tokens(batch: Batch, noise: torch.Generator) -> Decoded:
 
 
 def decoded_or_true(batch: Batch, noise: torch.Generator) -> Decoded:
-    """Return the predictions of most items, and the truth, without latents, of the others."""
+    """Return the predictions of most items, and the truth of the others."""
     tokens = batch["decoded token"].float()
     true = torch.rand(len(tokens), generator=noise, device=tokens.device) < TRUE_SHARE
     return Decoded(
         torch.where(true[:, None, None], batch["token"].float(), tokens),
-        batch["decoded latent"].float() * ~true[:, None, None, None],
         torch.where(true[:, None], batch["feature"].float(), batch["decoded feature"].float()),
     )
 

@@ -28,7 +28,7 @@ from phosphene.seeds import item_seed
 __all__ = ["DETAIL", "PRIOR", "choose_rendering"]
 
 PRIOR, DETAIL = "prior-training", "detail-training"
-DETAIL_INPUTS = {"tokens": 64, "pooled": 64, "lowlevel": 64, "features": 48}
+DETAIL_INPUTS = {"tokens": 128, "pooled": 128, "features": 48}
 
 
 def choose_rendering(
@@ -60,7 +60,10 @@ def choose_rendering(
     scores += guided
     if base.features is not None:
         detail = _detail(fitted, base, scenes, folder / DETAIL, config)
-        lent = [replace(best, detail=detail.with_blur(blur)) for blur in config.blurs]
+        lent = [
+            replace(best, detail=detail.with_blur(blur), features=base.features)
+            for blur in config.blurs
+        ]
         found = [judge(way, validation, judges, config.seed) for way in lent]
         finest = int(np.argmax([score.total for score in found]))
         best = lent[finest] if found[finest].total > kept.total else best
@@ -90,7 +93,7 @@ def _detail(
         torch.manual_seed(item_seed(config.seed, "weights", "detail", 0))
         detail = BorrowedDetail(
             base.features.spec.hash,
-            {name: (size, min(DETAIL_INPUTS[name], size)) for name, size in sizes.items()},
+            {n: (sizes[n], min(most, sizes[n])) for n, most in DETAIL_INPUTS.items() if n in sizes},
             pictures=len(pictures),
             features=sizes["features"],
             components=min(64, sizes["features"]),

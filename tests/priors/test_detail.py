@@ -59,14 +59,17 @@ def lender(tmp_path_factory: pytest.TempPathFactory) -> BorrowedDetail:
 
 
 def test_the_picture_in_the_direction_of_what_is_decoded_lends(lender: BorrowedDetail) -> None:
-    assert lender.find(decoded(FEATURES, shrunk=0.5)).tolist() == list(range(6))
+    found = lender.find(lender.look_for(decoded(FEATURES, shrunk=0.5)))
+    assert found[:, 0].tolist() == list(range(6))
+    assert found.sort(dim=1).values.tolist() == [list(range(6))] * 6  # no more than there are
 
 
 def test_a_part_that_is_missing_says_nothing(lender: BorrowedDetail) -> None:
     mean = lender.get_buffer("tokens_mean").expand(6, -1)
     rows = FEATURES * 0.5
-    without = lender.find(BrainEmbedding(features=rows))
-    assert torch.equal(without, lender.find(BrainEmbedding(tokens=mean[:, None], features=rows)))
+    without = lender.look_for(BrainEmbedding(features=rows))
+    known = lender.look_for(BrainEmbedding(tokens=mean[:, None], features=rows))
+    assert torch.equal(without, known)
 
 
 def test_coarse_stays_and_fine_is_borrowed(lender: BorrowedDetail) -> None:
@@ -87,14 +90,31 @@ def test_an_item_gets_the_same_in_any_company(lender: BorrowedDetail) -> None:
         np.testing.assert_array_equal(alone[0], together[item])
 
 
+def test_the_candidate_whose_result_looks_most_like_what_was_decoded_lends(
+    lender: BorrowedDetail,
+) -> None:
+    """However near a picture is: what counts is what its detail makes of the coarse picture."""
+    flat = np.full((6, 8, 8, 3), 128.0)
+
+    def describe(pictures: np.ndarray) -> torch.Tensor:
+        contrast = np.ptp(np.asarray(pictures, dtype=float), axis=(1, 2, 3))
+        least = torch.from_numpy(contrast).argmin()  # the picture without stripes
+        return torch.where(torch.arange(len(pictures)) == least, 1.0, -1.0)[:, None] * FEATURES[5]
+
+    found = lender.lend(
+        flat, decoded(FEATURES[[5] * 6], shrunk=0.5), decode=decode, describe=describe
+    )
+    assert (found == 128).all()
+
+
 def test_a_hub_does_not_lend_to_everybody(lender: BorrowedDetail) -> None:
     """A picture near every prediction has to be nearer than usual."""
     again = BorrowedDetail.from_config(lender.config)
     again.load_tensors(lender.tensors())
     query = decoded(FEATURES, shrunk=0.5)
-    hub = again.find(query)[2]
+    hub = again.find(again.look_for(query))[2, 0]
     again.get_buffer("usual")[hub] += 1.0
-    assert again.find(query)[2] != hub
+    assert again.find(again.look_for(query))[2, 0] != hub
 
 
 def test_scenes_are_drawn_when_they_are_needed(lender: BorrowedDetail) -> None:

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import Pictures
 from phosphene.pipelines.evaluation.control_pictures import model_controls
-from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion, extend_unet
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
 from phosphene.pipelines.training.engine import EngineConfig
@@ -41,15 +39,5 @@ def test_oracle_and_truth_differ_by_the_low_level_branch(
     assert all(rival.shape == truth.shape for rival in pictures.values())
     assert (pictures["oracle_embedding"] != pictures["truth_through_generator"]).any()
     no_branch = Reconstructor(model.parts, prior="none", strength=1.0)
-    assert (
-        "no low-level branch" in model_controls(no_branch, items, truth)["oracle_embedding"].reason
-    )
-    # A network that reads predicted latents at any strength has both controls.
-    generator = model.parts.generator
-    assert isinstance(generator, LatentDiffusion)
-    generator.unet = extend_unet(generator.unet, layout=generator.latents.shape[0], features=5)
-    with torch.no_grad():
-        generator.unet.conv_in.weight.normal_(generator=torch.Generator().manual_seed(0))
-    reading = model_controls(no_branch, items, truth)
-    assert isinstance(reading["oracle_embedding"], np.ndarray)
-    assert (reading["oracle_embedding"] != reading["truth_through_generator"]).any()
+    left_out = model_controls(no_branch, items, truth)["oracle_embedding"]
+    assert "no low-level branch is used" in left_out.reason

@@ -182,6 +182,12 @@ def test_the_grid_of_virtual_subjects_is_known_whatever_names_say(make: Any) -> 
     assert "virtual data" in text
 
 
+def test_borrowed_detail_is_told_beside_the_pictures(make: Any) -> None:
+    borrowed = make(config={"subject": "01", "detail": 4.0}).to_html()
+    assert "Detail finer than 4 pixels is borrowed from training pictures." in borrowed
+    assert "borrowed" not in make(config={"subject": "01", "detail": 0.0}).to_html()
+
+
 def test_pictures_from_training_are_told_first(make: Any) -> None:
     result = make(8)
     assert result.metrics is not None
