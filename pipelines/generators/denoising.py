@@ -6,7 +6,7 @@ Meng et al. 2022 (starting from a picture); Ho and Salimans 2022 (guidance).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,6 +61,7 @@ def denoise(
     start: Tensor | None = None,
     strength: float = 1.0,
     watch: Callable[[int, int, Tensor, Tensor], None] | None = None,
+    spacing: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Run a scheduler from noise, or from ``start`` with noise on it, to clean latents.
 
@@ -70,18 +71,20 @@ def denoise(
         Its configuration is used, never its state.
     predict : callable
         ``(latents as the network takes them, time) -> prediction``.
-    noise : Tensor of shape (n, C, H, W)
+    noise : Tensor of shape (n, C, H, W), or (n, C, F, H, W) of clips
     generators : sequence of torch.Generator
         For the noise that some schedulers add at every step.
     steps : int
-    start : Tensor of shape (n, C, H, W), optional
+    start : Tensor of the shape of ``noise``, optional
     strength : float
         0 returns ``start``; 1 ignores it.
     watch : callable, optional
         ``(step, of how many, time, latents)`` after every step.
+    spacing : mapping, optional
+        What the scheduler is told about its times beside how many they are, such as the shift
+        of a flow that depends on the size of clips.
     """
-    fresh: Any = type(scheduler).from_config(scheduler.config)
-    fresh.set_timesteps(steps, device=noise.device)
+    fresh = _at_times(scheduler, steps, spacing, noise.device)
     skipped = 0 if start is None or strength == 1 else first_step(steps, strength)
     if start is not None and skipped == steps:
         return start
@@ -90,13 +93,14 @@ def denoise(
     if hasattr(fresh, "set_begin_index"):
         fresh.set_begin_index(skipped)
     if start is not None and skipped:
-        current = fresh.add_noise(start, noise, times[:1])
+        current = _noised(fresh, start, noise, times[:1])
     else:
-        current = noise * fresh.init_noise_sigma
+        current = noise * getattr(fresh, "init_noise_sigma", 1.0)
+    scale = getattr(fresh, "scale_model_input", None)  # flows take latents as they are
     takes_noise = "generator" in inspect.signature(fresh.step).parameters
     more = {"generator": list(generators)} if takes_noise else {}
     for number, time in enumerate(times):
-        found = predict(fresh.scale_model_input(current, time), time)
+        found = predict(current if scale is None else scale(current, time), time)
         current = fresh.step(found, time, current, **more, return_dict=False)[0]
         if watch is not None:
             watch(number, len(times), time, current)
@@ -104,22 +108,45 @@ def denoise(
     return result
 
 
-def kept_signal(scheduler: Any, steps: int, strength: float) -> float:
+def _at_times(
+    scheduler: Any, steps: int, spacing: Mapping[str, Any] | None, device: Any = None
+) -> Any:
+    """Return a scheduler of the same configuration that has its times."""
+    fresh: Any = type(scheduler).from_config(scheduler.config)
+    told = dict(spacing or {})
+    if "sigmas" not in told:  # these say how many, too
+        told["num_inference_steps"] = steps
+    fresh.set_timesteps(**told, **({} if device is None else {"device": device}))
+    return fresh
+
+
+def _noised(scheduler: Any, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+    """Return clean latents as they are at a time: schedulers of flows say it otherwise."""
+    found: Tensor = (
+        scheduler.add_noise(clean, noise, times)
+        if hasattr(scheduler, "add_noise")
+        else scheduler.scale_noise(clean, times, noise)
+    )
+    return found
+
+
+def kept_signal(
+    scheduler: Any, steps: int, strength: float, spacing: Mapping[str, Any] | None = None
+) -> float:
     """Return the share of the start, in power, in what the first network call sees (0..1)."""
     skipped = first_step(steps, strength)
     if skipped == 0:
         return 0.0
     if skipped == steps:
         return 1.0
-    fresh: Any = type(scheduler).from_config(scheduler.config)
-    fresh.set_timesteps(steps)
+    fresh = _at_times(scheduler, steps, spacing)
     skipped *= getattr(fresh, "order", 1)
     times = fresh.timesteps[skipped : skipped + 1]
     if hasattr(fresh, "set_begin_index"):
         fresh.set_begin_index(skipped)
     one, none = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
-    signal = float(fresh.add_noise(one, none, times).square())
-    noise = float(fresh.add_noise(none, one, times).square())
+    signal = float(_noised(fresh, one, none, times).square())
+    noise = float(_noised(fresh, none, one, times).square())
     return signal / (signal + noise)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ UNUSED = (
 )
 
 
-def load_pipeline(kind: str, folder: Path, *, network: str = "unet") -> Any:
+def load_pipeline(
+    kind: str, folder: Path, *, network: str = "unet", keep: Collection[str] = ()
+) -> Any:
     """Return the pipeline of a folder in float32, whatever precision its files have.
 
     Parameters
@@ -40,6 +42,8 @@ def load_pipeline(kind: str, folder: Path, *, network: str = "unet") -> Any:
         As ``save_pretrained`` of diffusers writes it; parts that are not needed may be missing.
     network : str
         Name of the part that denoises.
+    keep : collection of str
+        Encoders of pictures that are needed after all.
 
     Raises
     ------
@@ -56,7 +60,8 @@ def load_pipeline(kind: str, folder: Path, *, network: str = "unet") -> Any:
     # The folder may be that of a larger pipeline with the same parts.
     known = {name for names in wanted._get_signature_keys(wanted) for name in names}
     parts = [name for name, value in listed.items() if isinstance(value, list) and name in known]
-    left_out = {name: None for name in UNUSED if name in parts}
+    unused = [name for name in UNUSED if name not in keep]
+    left_out = {name: None for name in unused if name in parts}
     for name in ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"):
         if name in parts and not (folder / name).is_dir():
             left_out[name] = None  # encoded prompts may have been kept
@@ -71,7 +76,7 @@ def load_pipeline(kind: str, folder: Path, *, network: str = "unet") -> Any:
             expected="every part of the pipeline",
             remedy="fetch it again with `phosphene models fetch`",
         )
-    if unknown := sorted(set(_needed(wanted)) - set(parts) - set(UNUSED)):
+    if unknown := sorted(set(_needed(wanted)) - set(parts) - set(unused)):
         raise InputError(
             f"{folder} holds a {listed.get('_class_name')} without {', '.join(unknown)}",
             expected=f"the parts of a {kind}",
