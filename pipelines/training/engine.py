@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -200,6 +200,8 @@ class _Loop:
         """Go through the rest of the current epoch, then validate."""
         import torch
 
+        from phosphene.pipelines.training.gathering import gathered
+
         order = torch.randperm(
             self.n_items,
             generator=torch.Generator().manual_seed(
@@ -208,9 +210,11 @@ class _Loop:
         ).to(self.accelerator.device)
         self.model.train()
         done = self.step - self.epoch * self.steps_per_epoch
-        for position in range(done, self.steps_per_epoch):
-            first = position * self.config.batch_size
-            self._one_step(order[first : first + self.config.batch_size])
+        steps = order.split(self.config.batch_size)[done:]
+        parts = (own for rows in steps for _, own, _ in self._parts(rows))
+        batches = gathered(self.data, parts)
+        for position, rows in enumerate(steps, start=done):
+            self._one_step(rows, batches)
             inside = position + 1 < self.steps_per_epoch
             if inside and self.step - self.saved_step >= self.config.checkpoint_every:
                 self.save()
@@ -226,7 +230,7 @@ class _Loop:
             return False
         return self.epoch - self.best_step // self.steps_per_epoch >= self.config.patience
 
-    def _one_step(self, rows: torch.Tensor) -> None:
+    def _one_step(self, rows: torch.Tensor, batches: Iterator[Mapping[str, torch.Tensor]]) -> None:
         import torch
 
         device, rank = self.accelerator.device, self.accelerator.process_index
@@ -237,7 +241,7 @@ class _Loop:
         generator = torch.Generator(device=device).manual_seed(seed)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(item_seed(self.config.seed, "dropout", f"process {rank}", self.step))
-            self._accumulate(rows, generator)
+            self._accumulate(rows, batches, generator)
         if self.config.gradient_clip > 0:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         self.optimizer.step()
@@ -247,14 +251,22 @@ class _Loop:
             self.ema.step(self.model.parameters())
         self.step += 1
 
-    def _accumulate(self, rows: torch.Tensor, generator: torch.Generator) -> None:
+    def _parts(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
+        """Return the parts of a batch, of each this process's own rows and their weight."""
+        return [(part, *self._own_rows(part)) for part in rows.chunk(self.config.accumulate)]
+
+    def _accumulate(
+        self,
+        rows: torch.Tensor,
+        batches: Iterator[Mapping[str, torch.Tensor]],
+        generator: torch.Generator,
+    ) -> None:
         """Add up the gradient of one batch, part by part."""
         import contextlib
 
-        parts = rows.chunk(self.config.accumulate)
-        for number, part in enumerate(parts):
-            own, weight = self._own_rows(part)
-            batch = {name: tensor[own] for name, tensor in self.data.items()}
+        parts = self._parts(rows)
+        for number, (part, _, weight) in enumerate(parts):
+            batch = next(batches)
             last = number + 1 == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
