@@ -8,6 +8,7 @@ import typer
 
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import Seed, Subject
+from phosphene.cli.simulate_video import fmri_video
 
 __all__ = ["app"]
 
@@ -21,6 +22,9 @@ app = typer.Typer(
 @app.callback()
 def _root() -> None:
     pass
+
+
+app.command("fmri-video")(fmri_video)
 
 
 @app.command("fmri")
