@@ -138,7 +138,7 @@ def run_network(
     materials = bench.materials(subjects, sessions, preprocessor)
     start = time.process_time()
     targets = {bench.part: bench.target}
-    encoder = make_encoder(name, OPTIONS[name], materials, targets, bench.seed)
+    encoder = make_encoder(name, OPTIONS[name], materials, targets, bench.settings(sessions))
     with TemporaryDirectory() as folder:
         train_encoder_on(encoder, materials, bench.settings(sessions), Path(folder))
     seconds = time.process_time() - start
@@ -155,7 +155,7 @@ def run_adaptation(
     _, encoder, preprocessor = run_network(bench, name, others, ())
     materials = bench.materials([new], sessions, preprocessor)
     start = time.process_time()
-    add_subject(encoder, new, materials, bench.seed)
+    add_subject(encoder, new, materials, bench.settings(sessions))
     freeze_but(encoder, new)
     with TemporaryDirectory() as folder:
         train_encoder_on(encoder, materials, bench.settings(sessions), Path(folder))

@@ -15,5 +15,6 @@ BRAIN_ENCODERS = Registry(
         "mindeye2": "phosphene.encoders.brain.mindeye2:MindEye2Encoder",
         "mlp": "phosphene.encoders.brain.mlp:MLPEncoder",
         "ridge": "phosphene.encoders.brain.ridge:RidgeEncoder",
+        "roi_transformer": "phosphene.encoders.brain.roi_transformer:RegionTransformerEncoder",
     },
 )

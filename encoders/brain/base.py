@@ -97,6 +97,9 @@ class NetworkEncoder(nn.Module, Component, ABC):
     def make_subject(self, subject: str, n_voxels: int) -> None:
         """Make the tensors of one subject."""
 
+    def start_subject(self, subject: str) -> None:
+        """Start a subject that was added to a trained network, where random is not the best."""
+
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the parts for rows of several subjects, in the order of the mapping.
 
@@ -179,7 +182,7 @@ class NetworkEncoder(nn.Module, Component, ABC):
         return subject
 
     def add_subject(self, subject: str, n_voxels: int) -> None:
-        """Make room for one more subject; its tensors are random until they are trained.
+        """Make room for one more subject, which nothing is known of until it is trained.
 
         Raises
         ------
@@ -191,6 +194,7 @@ class NetworkEncoder(nn.Module, Component, ABC):
         self.voxels[label] = int(n_voxels)
         self.__dict__["_recorded_config"]["voxels"] = dict(self.voxels)
         self.make_subject(label, int(n_voxels))
+        self.start_subject(label)
         self.to(device=like.device, dtype=like.dtype)
 
     def check_new(self, subject: str) -> str:
@@ -208,6 +212,22 @@ class NetworkEncoder(nn.Module, Component, ABC):
         """Return the parameters that belong to one subject alone, by name."""
         key = subject_key(self._check_subject(subject))
         return {n: p for n, p in self.named_parameters() if key in n.split(".")}
+
+    @torch.no_grad()
+    def _start_like_others(self, subject: str, readers: nn.ModuleDict) -> None:
+        """Let a linear map say nothing of its voxels yet, and the rest be as in other subjects.
+
+        Random weights would be noise on top of what a short training finds.
+        """
+        own = readers[subject_key(subject)]
+        others = [one for key, one in readers.items() if key != subject_key(subject)]
+        first = next(module for module in own.modules() if isinstance(module, nn.Linear))
+        for name, parameter in own.named_parameters():
+            if parameter is first.weight:
+                parameter.zero_()
+            elif others:
+                known = [one.get_parameter(name) for one in others]
+                parameter.copy_(torch.stack(known).mean(0))
 
     def shared_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that all subjects share, by name."""

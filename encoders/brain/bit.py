@@ -10,30 +10,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from phosphene.component import record_config
-from phosphene.encoders.brain.base import NetworkEncoder, subject_key
-from phosphene.encoders.brain.bit_blocks import CrossBlock, SelfBlock
+from phosphene.encoders.brain.base import subject_key
 from phosphene.encoders.brain.cluster_attention import ClusterAttention, cluster_slots
+from phosphene.encoders.brain.query_transformer import QueryTransformer
 from phosphene.encoders.brain.voxel_clusters import cluster_voxels, nearest_voxels
 from phosphene.encoders.brain.voxel_profiles import ProfileBasis
-from phosphene.errors import InputError, UsageError
+from phosphene.encoders.brain.voxel_readout import VoxelReadout
+from phosphene.errors import InputError, UsageError, check_option
 
 __all__ = ["BITEncoder"]
 
-LATENT_TOKENS = 256  # at most; latents are read in patches that keep to it
 
-
-class BITEncoder(NetworkEncoder):
+class BITEncoder(QueryTransformer):
     """Modules that the original has carry its names.
 
-    Parts share the trunk: queries do not see one another, so that reading latents beside tokens
-    costs their queries alone. The original trains a second model for its low-level features.
+    The original trains a second model for its low-level features; here they share the trunk.
 
     Parameters
     ----------
@@ -49,11 +47,16 @@ class BITEncoder(NetworkEncoder):
         that is drawn twice counts once, as it does there.
     profile_size : int
         Numbers in the response profile of a voxel.
+    profiles : {"closed-form", "universal"}
+        Where profiles come from: a regression on the leading components of the pictures' target,
+        or the embeddings of a picture-to-voxel encoder that is trained on all subjects, as in the
+        original. Clusters are made of them, and new subjects start by them.
     """
 
     name = "bit"
     profile_mean: Tensor
     profile_components: Tensor
+    profile_length: Tensor  # typical of closed-form profiles; universal ones alone need it
 
     @record_config
     def __init__(
@@ -67,8 +70,10 @@ class BITEncoder(NetworkEncoder):
         voxel_dropout: float = 0.2,
         sampled_voxels: int | None = None,
         profile_size: int = 64,
+        profiles: Literal["closed-form", "universal"] = "closed-form",
     ) -> None:
         super().__init__(voxels, targets)
+        check_option("profiles", profiles, ("closed-form", "universal"))
         if not 0 <= voxel_dropout < 1:
             raise UsageError(f"`voxel_dropout` is {voxel_dropout}", expected="from 0 to below 1")
         self.width, self.clusters, self.profile_size = width, clusters, profile_size
@@ -83,16 +88,12 @@ class BITEncoder(NetworkEncoder):
         self.centers = nn.Parameter(torch.randn(clusters, width))
         self.conv_centers = ClusterAttention(width)
         self.norm_centers = nn.LayerNorm(width)
-        self.block_crosses = nn.ModuleList(CrossBlock(width, heads) for _ in range(depth + 1))
-        self.blocks = nn.ModuleList(SelfBlock(width, heads) for _ in range(depth))
-        self.pred_tokens = nn.Parameter(torch.randn(self._layout(self.main_part)[0], width))
-        self.proj = nn.Linear(width, self._layout(self.main_part)[1])
-        self.more_tokens, self.more_proj = nn.ParameterDict(), nn.ModuleDict()
-        for part in self.targets:
-            if part != self.main_part:
-                n_tokens, dim = self._layout(part)
-                self.more_tokens[part] = nn.Parameter(torch.randn(n_tokens, width))
-                self.more_proj[part] = nn.Linear(width, dim)
+        self.build_trunk(width, depth, heads)
+        # It stays as it was trained beforehand; new subjects need it.
+        self.readout: VoxelReadout | None = None
+        if profiles == "universal":
+            self.readout = VoxelReadout(*self.main_shape, profile_size).requires_grad_(False)
+            self.register_buffer("profile_length", torch.ones(()))
 
     def make_subject(self, subject: str, n_voxels: int) -> None:
         self.voxel_embed[subject_key(subject)] = _SubjectVoxels(
@@ -103,14 +104,6 @@ class BITEncoder(NetworkEncoder):
         found = self.voxel_embed[subject_key(subject)]
         assert isinstance(found, _SubjectVoxels)
         return found
-
-    def _layout(self, part: str) -> tuple[int, int]:
-        """Return how many queries a part takes, and how many numbers each gives."""
-        shape = self.targets[part]
-        if part != "lowlevel":
-            return (shape[0], shape[1]) if len(shape) == 2 else (1, shape[0])
-        patch = _patch(shape)
-        return shape[1] * shape[2] // patch**2, shape[0] * patch**2
 
     def read(self, subject: str, voxels: Tensor) -> Tensor:
         own = self._of(subject)
@@ -132,28 +125,7 @@ class BITEncoder(NetworkEncoder):
         return torch.rand(voxels.shape, device=voxels.device) >= self.voxel_dropout
 
     def predict(self, shared: Tensor) -> dict[str, Tensor]:
-        nodes = self.norm_centers(F.relu(shared))
-        parts = [self.main_part, *self.more_tokens]
-        learned = [self.pred_tokens, *self.more_tokens.values()]
-        queries = torch.cat(learned).expand(len(nodes), -1, -1)
-        queries = self.block_crosses[0](queries, nodes)
-        for block, cross in zip(self.blocks, self.block_crosses[1:], strict=True):
-            nodes = block(nodes)
-            queries = cross(queries, nodes)
-        found = {}
-        read = queries.split([len(one) for one in learned], dim=1)
-        for part, tokens in zip(parts, read, strict=True):
-            head = self.proj if part == self.main_part else self.more_proj[part]
-            found[part] = self._shaped(part, head(tokens))
-        return found
-
-    def _shaped(self, part: str, tokens: Tensor) -> Tensor:
-        shape = self.targets[part]
-        if part != "lowlevel":
-            return tokens.reshape(-1, *shape)
-        patch = _patch(shape)
-        grid = tokens.transpose(1, 2).unflatten(2, (shape[1] // patch, shape[2] // patch))
-        return F.pixel_shuffle(grid, patch)
+        return self.read_nodes(self.norm_centers(F.relu(shared)))
 
     @torch.no_grad()
     def align(self, profiles: Mapping[str, Tensor], basis: ProfileBasis, *, seed: int = 0) -> None:
@@ -270,13 +242,3 @@ class _SubjectVoxels(nn.Module):
 def _forget_slots(module: nn.Module, _: Any) -> None:
     assert isinstance(module, _SubjectVoxels)
     module._slots = None
-
-
-def _patch(shape: tuple[int, ...]) -> int:
-    """Return the side of the patches that latents (c, h, w) are read in."""
-    patch = 1
-    while shape[1] % (2 * patch) == 0 and shape[2] % (2 * patch) == 0:
-        patch *= 2
-        if shape[1] * shape[2] // patch**2 <= LATENT_TOKENS:
-            break
-    return patch

@@ -82,6 +82,9 @@ class MindEye1Encoder(NetworkEncoder):
             nn.Dropout(self.first_dropout),
         )  # fmt: skip
 
+    def start_subject(self, subject: str) -> None:
+        self._start_like_others(subject, self.lin0)
+
     def read(self, subject: str, voxels: Tensor) -> Tensor:
         found: Tensor = self.lin0[subject_key(subject)](voxels)
         return found

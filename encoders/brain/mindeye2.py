@@ -107,6 +107,9 @@ class MindEye2Encoder(NetworkEncoder):
         assert isinstance(found, nn.ModuleDict)
         return found
 
+    def start_subject(self, subject: str) -> None:
+        self._start_like_others(subject, self._linears)
+
     def read(self, subject: str, voxels: Tensor) -> Tensor:
         found: Tensor = self._linears[subject_key(subject)](voxels)
         return found

@@ -55,6 +55,9 @@ class MLPEncoder(NetworkEncoder):
     def make_subject(self, subject: str, n_voxels: int) -> None:
         self.reader[subject_key(subject)] = nn.Linear(n_voxels, self.width)
 
+    def start_subject(self, subject: str) -> None:
+        self._start_like_others(subject, self.reader)
+
     def read(self, subject: str, voxels: Tensor) -> Tensor:
         found: Tensor = self.reader[subject_key(subject)](voxels)
         return found

@@ -10,7 +10,6 @@ import torch
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.encoders.brain.base import NetworkEncoder
-from phosphene.encoders.brain.bit import BITEncoder
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import UsageError
 from phosphene.names import check_subject
@@ -19,7 +18,6 @@ from phosphene.pipelines.training.brain_materials import (
     Materials,
     NetworkTraining,
     gather,
-    profiles_of,
 )
 from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.materials import refuse_seen_by_target
@@ -31,6 +29,7 @@ from phosphene.pipelines.training.network import (
     open_work,
     train_encoder_on,
 )
+from phosphene.pipelines.training.subject_starts import start_new_subject
 from phosphene.schemas import Protocol
 from phosphene.seeds import item_seed
 from phosphene.storage import read_json
@@ -81,7 +80,7 @@ def adapt_model(config: AdaptConfig, *, resume: bool = False) -> tuple[Path, dic
         return work.root, dict(read_json(work.root / "training.json")["summary"])
     refuse_seen_by_target(dataset, parts.target, config.model)
     materials = gather(dataset, [subject], _targets(parts), parts.preprocessor, config)
-    add_subject(encoder, subject, materials, config.seed)
+    add_subject(encoder, subject, materials, config, work.partial / WORK)
     start = materials.validation.figures(encoder)["validation r2"]
     if not config.everything:
         freeze_but(encoder, subject)
@@ -107,16 +106,19 @@ def _targets(parts: ModelParts) -> dict[str, StimulusEncoder]:
     return found
 
 
-def add_subject(encoder: NetworkEncoder, subject: str, materials: Materials, seed: int) -> None:
+def add_subject(
+    encoder: NetworkEncoder,
+    subject: str,
+    materials: Materials,
+    config: NetworkTraining,
+    folder: Path | None = None,
+) -> None:
     """Make room for the subject; voxels with profiles start from their nearest neighbours."""
     n_voxels = int(np.prod(materials.recordings[0].data.shape[1:]))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(item_seed(seed, "weights", f"sub-{subject}", 0))
+        torch.manual_seed(item_seed(config.seed, "weights", f"sub-{subject}", 0))
         encoder.add_subject(subject, n_voxels)
-    if isinstance(encoder, BITEncoder):
-        basis = encoder.profile_basis
-        _, profiles = profiles_of(encoder, materials, basis, seed)
-        encoder.align_subject(subject, profiles[subject])
+        start_new_subject(encoder, subject, materials, config, folder)
 
 
 def freeze_but(encoder: NetworkEncoder, subject: str) -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import NonNegativeFloat
-from torch import Tensor
 
 from phosphene.config import Config
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.preprocessing import Preprocessor
-from phosphene.encoders.brain.bit import BITEncoder
-from phosphene.encoders.brain.voxel_profiles import ProfileBasis, voxel_profiles
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError
 from phosphene.pipelines.training.brain_objective import BrainObjective, LossConfig
@@ -25,10 +20,11 @@ from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.materials import cached_targets, refuse_shared_pictures
 from phosphene.pipelines.training.sessions import find_sessions
 from phosphene.pipelines.training.trial_items import VoxelStore, lazy_recording, make_items
+from phosphene.pipelines.training.voxel_encoder import VoxelEncoderConfig
 from phosphene.seeds import item_seed
 from phosphene.types import Recording
 
-__all__ = ["Materials", "NetworkTraining", "gather", "held_out_pictures", "profiles_of"]
+__all__ = ["Materials", "NetworkTraining", "gather", "held_out_pictures", "names_of"]
 
 HELD_OUT = 0.05  # share of training pictures, where a dataset has no validation split
 GIGABYTE = 2**30
@@ -39,7 +35,9 @@ class NetworkTraining(Config):
 
     ``sessions`` limits the training to some sessions. ``repetitions``: every trial is an item
     (``single``), or every picture with the mean of its trials (``average``) or of a random number
-    of them (``random``). Voxels are held in memory up to ``hold_gb``.
+    of them (``random``). Voxels are held in memory up to ``hold_gb``. ``regions`` names an atlas
+    for encoders that have regions; ``{subject}`` in it stands for the label. ``voxel_encoder`` is
+    for ``bit`` with universal profiles.
     """
 
     dataset: str
@@ -54,6 +52,8 @@ class NetworkTraining(Config):
     monitor: Literal["error", "identification"] = "error"
     hold_gb: NonNegativeFloat = 4.0
     half: bool = False
+    regions: str | None = None
+    voxel_encoder: VoxelEncoderConfig = VoxelEncoderConfig()
     seed: int = 0
 
     @property
@@ -147,7 +147,7 @@ def gather(
     for recording in recordings:
         refuse_shared_pictures(dataset, recording)
         preprocessor.fit(recording)
-    learned, seen = _names(recordings), _names(watched)
+    learned, seen = names_of(recordings), names_of(watched)
     values, truth = (
         {part: cached_targets(dataset, target, names) for part, target in targets.items()}
         for names in (learned, seen)
@@ -194,32 +194,6 @@ def _recording(
     return lazy_recording(dataset, subject, wanted.to_numpy())
 
 
-def _names(recordings: Sequence[Recording]) -> list[str]:
+def names_of(recordings: Sequence[Recording]) -> list[str]:
+    """Return the stimuli of recordings, each once and in order: the rows of the targets."""
     return sorted({name for one in recordings for name in one.trials["stimulus_id"]})
-
-
-def profiles_of(
-    encoder: BITEncoder, materials: Materials, basis: ProfileBasis | None, seed: int
-) -> tuple[ProfileBasis, dict[str, Tensor]]:
-    """Return the response profiles of all voxels of the training, and what they were found with."""
-    objective = materials.objective
-    values = objective.targets[encoder.main_part]
-    if basis is None:
-        basis = ProfileBasis.fit(values, encoder.profile_size, seed=seed)
-    found = {}
-    rows = {name: row for row, name in enumerate(_names(materials.recordings))}
-    for recording in materials.recordings:
-        places = np.array([rows[name] for name in recording.trials["stimulus_id"]])
-        blocks = functools.partial(
-            _blocks, objective.store, recording.subject, values, torch.from_numpy(places)
-        )
-        found[recording.subject] = voxel_profiles(basis, blocks)
-    return basis, found
-
-
-def _blocks(
-    store: VoxelStore, subject: str, values: Tensor, shown: Tensor
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all trials of a subject with the targets of their pictures."""
-    for voxels, rows in store.blocks(subject, shown):
-        yield voxels, values[rows]

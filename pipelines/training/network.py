@@ -17,7 +17,7 @@ from phosphene.data.pictures import fit_pictures
 from phosphene.data.preprocessing import Preprocessor
 from phosphene.encoders.brain import BRAIN_ENCODERS
 from phosphene.encoders.brain.base import NetworkEncoder
-from phosphene.encoders.brain.bit import BITEncoder
+from phosphene.encoders.brain.roi_transformer import RegionTransformerEncoder
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import UsageError, check_option
 from phosphene.names import check_subject
@@ -29,7 +29,6 @@ from phosphene.pipelines.training.brain_materials import (
     Materials,
     NetworkTraining,
     gather,
-    profiles_of,
 )
 from phosphene.pipelines.training.engine import TrainingResult, processes, train
 from phosphene.pipelines.training.materials import (
@@ -39,6 +38,7 @@ from phosphene.pipelines.training.materials import (
     training_protocol,
 )
 from phosphene.pipelines.training.selection import Candidate, Validation, choose
+from phosphene.pipelines.training.subject_starts import PARCELS, find_regions, start_subjects
 from phosphene.priors.structure import StructureBranch
 from phosphene.schemas import Protocol
 from phosphene.seeds import item_seed
@@ -112,7 +112,9 @@ def train_network(config: NetworkConfig, *, resume: bool = False) -> tuple[Path,
         targets["lowlevel"] = generator.latents
     preprocessor = Preprocessor(modality=dataset.file.modality)
     materials = gather(dataset, subjects, targets, preprocessor, config)
-    encoder = make_encoder(config.encoder, config.options, materials, targets, config.seed)
+    encoder = make_encoder(
+        config.encoder, config.options, materials, targets, config, work.partial / WORK
+    )
     result = train_encoder_on(encoder, materials, config, work.partial / WORK)
     summary = materials.validation.figures(encoder) | {"best epoch": float(best_epoch(result))}
     branch = None
@@ -190,14 +192,22 @@ def make_encoder(
     options: dict[str, Any],
     materials: Materials,
     targets: dict[str, StimulusEncoder],
-    seed: int,
+    config: NetworkTraining,
+    folder: Path | None = None,
 ) -> NetworkEncoder:
     """Build an encoder with seeded weights; where voxels have profiles, they start from them."""
     kind = BRAIN_ENCODERS.get(name)
     voxels = {one.subject: int(np.prod(one.data.shape[1:])) for one in materials.recordings}
     shapes = {part: list(target.spec.shape) for part, target in targets.items()}
+    regions = {}
+    if kind is RegionTransformerEncoder:
+        asked = options.get("regions", PARCELS)
+        names, regions = find_regions(
+            materials, config, asked if isinstance(asked, int) else PARCELS
+        )
+        options = options | {"regions": names if isinstance(asked, int) else asked}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(item_seed(seed, "weights", "encoder", 0))
+        torch.manual_seed(item_seed(config.seed, "weights", "encoder", 0))
         try:
             encoder: NetworkEncoder = kind(voxels=voxels, targets=shapes, **options)
         except TypeError as error:
@@ -207,9 +217,7 @@ def make_encoder(
                 expected=f"arguments among {', '.join(known)}",
                 remedy="correct --set options.NAME=VALUE",
             ) from error
-    if isinstance(encoder, BITEncoder):
-        basis, profiles = profiles_of(encoder, materials, None, seed)
-        encoder.align(profiles, basis, seed=seed)
+        start_subjects(encoder, materials, config, regions, folder)
     return encoder
 
 

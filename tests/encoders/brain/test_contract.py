@@ -30,9 +30,10 @@ SMALL: dict[str, dict[str, Any]] = {
         "width": 12, "depth": 2, "projector_width": 14, "latent_channels": [16, 16, 16],
     },
     "mindeye2": {"width": 12, "rank": 8, "depth": 1, "latent_channels": [16, 16, 16]},
+    "roi_transformer": {"width": 16, "regions": 4, "depth": 1, "heads": 2},
 }  # fmt: skip
 KEY_OFFSETS = ("to_k.bias", "lin_key.bias")
-NAMES = BRAIN_ENCODERS.names()
+NAMES = [name for name in BRAIN_ENCODERS.names() if name != "electric"]  # of sensors, not voxels
 NETWORKS = [name for name in NAMES if name != "ridge"]
 
 
@@ -233,3 +234,48 @@ def test_wrong_shapes_are_refused(name: str) -> None:
     ):
         with pytest.raises(UsageError):
             kind(voxels=voxels, targets=targets, **SMALL[name])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tokens_pooled_and_retrieval_come_by_name(name: str) -> None:
+    """Whatever parts a network has, they are what `forward` returns, beside its search keys."""
+    encoder = make(name, "tokens", pooled=SHAPES["pooled"], lowlevel=SHAPES["lowlevel"])
+    rows = torch.from_numpy(recording("01", 4).data)
+    with torch.no_grad():
+        found = encoder({"01": rows})
+    assert set(found) - {"retrieval"} == set(SHAPES)
+    embedding = encoder.encode(recording("01", 4))
+    for part, values in parts(embedding).items():
+        torch.testing.assert_close(values, found[part], rtol=1e-5, atol=1e-5)
+    keys = encoder.search_keys(recording("01", 4))
+    expected = found.get("retrieval", found["tokens"]).flatten(1)
+    torch.testing.assert_close(keys, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_occluding_a_network_is_occluding_all_of_its_regions(name: str) -> None:
+    encoder, items = make(name), recording("02", 10)
+    first, second = np.arange(23) < 6, np.arange(23) >= 17
+    silent = np.where(first | second, 0, items.data).astype(np.float32)
+    (effect,) = occlude_regions(encoder, items, {"network": first | second})
+    whole = encoder.encode(items).tokens.double()
+    changed = encoder.encode(Recording(silent, "fmri", "02", items.trials)).tokens.double()
+    spread = (whole - whole.mean(0)).square().sum()
+    assert effect.change == pytest.approx(float((changed - whole).square().sum() / spread))
+    assert effect.n_voxels == 12
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_new_subject_says_nothing_or_what_its_neighbours_say(name: str) -> None:
+    """A random map would add noise to what a short training finds."""
+    encoder: NetworkEncoder = make(name)
+    encoder.add_subject("07", 37)
+    items = recording("01", 6)
+    tokens = encoder.encode(Recording(items.data, "fmri", "07", items.trials)).tokens
+    assert tokens is not None
+    assert tokens.isfinite().all()
+    if name != "bit":  # which is aligned by profiles
+        assert torch.equal(tokens, tokens[:1].expand_as(tokens))
+    learning = encoder.respond("07", torch.from_numpy(items.data)).square().sum()
+    learning.backward()
+    assert any(p.grad is not None and p.grad.any() for p in encoder.own_parameters("07").values())
