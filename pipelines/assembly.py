@@ -63,8 +63,8 @@ def assemble(base: ModelParts | None, parts: Mapping[str, Any]) -> ModelParts:
         if "structure" in given and given["structure"] is None:
             given.setdefault("branch", None)
         made = replace(base, **given)
-    if made.structure is not None and made.branch is None and made.generator.latents is not None:
-        made = replace(made, branch=StructureBranch(made.generator.latents.spec.hash, STRENGTH))
+    if made.structure is not None and made.branch is None and made.start is not None:
+        made = replace(made, branch=StructureBranch(made.start.spec.hash, STRENGTH))
     _check_target(made.generator, made.target)
     _check_shape("encoder", made.encoder, made.target.spec.shape)
     _check_start(made)
@@ -100,12 +100,12 @@ def _check_shape(role: str, encoder: Any, shape: tuple[int, ...]) -> None:
 
 
 def _check_start(made: ModelParts) -> None:
-    """Refuse a branch that predicts latents of another autoencoder."""
+    """Refuse a branch that predicts latents of another autoencoder, or features of others."""
     if made.branch is None:
         return
-    latents = made.generator.latents
-    found = "none" if latents is None else latents.spec.hash
-    if made.structure is None or latents is None or made.branch.target != found:
+    start = made.start
+    found = "none" if start is None else start.spec.hash
+    if made.structure is None or start is None or made.branch.target != found:
         raise InputError(
             f"a low-level branch for the latents {made.branch.target}"
             + ("" if made.structure is not None else ", and nothing that predicts them"),
@@ -114,7 +114,7 @@ def _check_start(made: ModelParts) -> None:
             remedy="leave both out with structure=None; a published generator by name "
             "(Reconstructor.from_pretrained(..., generator=...)) starts from decoded pictures",
         )
-    _check_shape("structure", made.structure, latents.shape)
+    _check_shape("structure", made.structure, start.spec.shape)
 
 
 def _identity(parts: ModelParts) -> str:

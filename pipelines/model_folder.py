@@ -44,14 +44,20 @@ ROLES: dict[str, Registry] = {
     "target": STIMULUS_ENCODERS,
     "prior": PRIORS,
     "structure": BRAIN_ENCODERS,
+    "structure_target": STIMULUS_ENCODERS,
     "branch": Registry("branch", {"latent": "phosphene.priors.structure:StructureBranch"}),
     "retrieval": Registry(
         "retrieval", {"discriminant": "phosphene.priors.retrieval:RetrievalProjector"}
     ),
+    "control": BRAIN_ENCODERS,
+    "control_target": STIMULUS_ENCODERS,
     "features": BRAIN_ENCODERS,
     "features_target": STIMULUS_ENCODERS,
     "detail": Registry("detail", {"borrowed": "phosphene.priors.detail:BorrowedDetail"}),
 }
+
+# Means and scales of their features are few numbers, and known by their hash.
+WHOLE = ("features_target", "structure_target", "control_target")
 
 
 @dataclass(eq=False)
@@ -69,9 +75,15 @@ class ModelParts:
     prior : Prior, optional
         Cleans predicted embeddings before they are rendered.
     structure : brain encoder, optional
-        Recording to the latent that the branch starts pictures from.
+        Recording to what the branch starts pictures from.
+    structure_target : StimulusEncoder, optional
+        What that is, with a decoder; latents of the generator where there is none.
     branch : StructureBranch, optional
         Goes with ``structure``.
+    control : brain encoder, optional
+        Recording to a map that a generator draws along, such as depth.
+    control_target : StimulusEncoder, optional
+        What the map is of; brings decoded values back to 0..1.
     retrieval : RetrievalProjector, optional
         Where predicted embeddings are compared with those of pictures.
     features : brain encoder, optional
@@ -95,8 +107,11 @@ class ModelParts:
     baselines: dict[str, Any]
     prior: Prior | None = None
     structure: Any = None
+    structure_target: StimulusEncoder | None = None
     branch: StructureBranch | None = None
     retrieval: RetrievalProjector | None = None
+    control: Any = None
+    control_target: StimulusEncoder | None = None
     features: Any = None
     features_target: StimulusEncoder | None = None
     detail: BorrowedDetail | None = None
@@ -104,6 +119,11 @@ class ModelParts:
     name: str = ""
     hash: str = ""
     folder: Path | None = None
+
+    @property
+    def start(self) -> StimulusEncoder | None:
+        """What the low-level branch predicts: a target of its own, or the generator's latents."""
+        return self.generator.latents if self.structure_target is None else self.structure_target
 
     @property
     def components(self) -> dict[str, Any]:
@@ -206,7 +226,7 @@ def load_model(name: str) -> ModelParts:
             remedy="copy the model again from its source",
         )
     generator: Generator = GENERATORS.get(index.generator).load(folder / "generator", target)
-    _check_branch(folder, loaded.get("branch"), generator)
+    _check_branch(folder, loaded, generator)
     _check_detail(folder, loaded.get("detail"), loaded.get("features_target"))
     return ModelParts(
         **loaded,
@@ -222,14 +242,11 @@ def load_model(name: str) -> ModelParts:
 
 
 def _halve(folder: Path) -> None:
-    """Store the weights of every part in half precision.
-
-    Means and scales of features stay as they are: few numbers, and known by their hash.
-    """
+    """Store the weights of every part but of second targets in half precision."""
     import torch
 
     for path in sorted(folder.rglob("*.safetensors")):
-        if path.is_relative_to(folder / "features_target"):
+        if any(path.is_relative_to(folder / role) for role in WHOLE):
             continue
         tensors = {
             name: value.half() if value.dtype == torch.float32 else value
@@ -238,12 +255,14 @@ def _halve(folder: Path) -> None:
         save_tensors(path, tensors)
 
 
-def _check_branch(folder: Path, branch: StructureBranch | None, generator: Generator) -> None:
-    found = "none" if generator.latents is None else generator.latents.spec.hash
+def _check_branch(folder: Path, loaded: dict[str, Any], generator: Generator) -> None:
+    branch: StructureBranch | None = loaded.get("branch")
+    start: StimulusEncoder | None = loaded.get("structure_target", generator.latents)
+    found = "none" if start is None else start.spec.hash
     if branch is not None and branch.target != found:
         raise InputError(
-            f"the low-level branch in {folder} predicts the latents {branch.target}",
-            expected=f"those the generator {generator.name} starts from: {found}",
+            f"the low-level branch in {folder} predicts the target {branch.target}",
+            expected=f"what pictures of {generator.name} start from here: {found}",
             remedy="copy the model again from its source",
         )
 

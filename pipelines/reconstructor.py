@@ -213,9 +213,14 @@ class Reconstructor:
         prepared = self.parts.preprocessor.transform(recording)
         embedding: BrainEmbedding = self.parts.encoder.encode(prepared)
         if self.parts.structure is not None:
-            embedding = replace(embedding, lowlevel=self.parts.structure.encode(prepared).lowlevel)
+            found = self.parts.structure.encode(prepared)
+            lowlevel = found.main if found.lowlevel is None else found.lowlevel
+            embedding = replace(embedding, lowlevel=lowlevel)
         if self.parts.features is not None:
             embedding = replace(embedding, features=self.parts.features.encode(prepared).main)
+        if self.parts.control is not None and self.parts.control_target is not None:
+            predicted = self.parts.control.encode(prepared).lowlevel
+            embedding = replace(embedding, control=self.parts.control_target.decode(predicted))
         return embedding
 
     def with_captions(self, table: pd.DataFrame, embedding: BrainEmbedding) -> pd.DataFrame:
@@ -279,13 +284,11 @@ class Reconstructor:
         )
 
     def _start(self, embedding: BrainEmbedding) -> torch.Tensor:
-        """Return what the generator starts from: latents for its own, pictures for another."""
+        """Return what the generator starts from: latents of its own, or pictures."""
         assert self.parts.branch is not None
-        predicted = self.parts.branch.init(embedding)
-        own = self.parts.generator
-        if self.generator is own or own.latents is None:
-            return predicted
-        return own.latents.decode(predicted)
+        predicted, start = self.parts.branch.init(embedding), self.parts.start
+        latents = self.parts.structure_target is None and self.generator is self.parts.generator
+        return predicted if latents or start is None else start.decode(predicted)
 
     def reconstruct(
         self,

@@ -13,9 +13,11 @@ STIMULUS_ENCODERS = Registry(
         "clip-vision": "phosphene.encoders.stimulus.clip_vision:ClipVisionTarget",
         "depth": "phosphene.encoders.stimulus.maps:DepthTarget",
         "edges": "phosphene.encoders.stimulus.maps:EdgeTarget",
+        "efficientnet-levels": "phosphene.encoders.stimulus.levels:LevelsTarget",
         "efficientnet-lite0": "phosphene.encoders.stimulus.efficientnet:EfficientNetTarget",
         "latents": "phosphene.encoders.stimulus.latents:LatentTarget",
         "open-clip": "phosphene.encoders.stimulus.open_clip:OpenClipTarget",
         "pixels": "phosphene.encoders.stimulus.pixels:PixelTarget",
+        "published": "phosphene.encoders.stimulus.published:PublishedTarget",
     },
 )

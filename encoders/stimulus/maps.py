@@ -21,7 +21,7 @@ from phosphene.errors import AssetError, UsageError, check_option
 from phosphene.names import resolve_folder
 from phosphene.schemas import TargetSpec
 
-__all__ = ["DepthTarget", "EdgeTarget"]
+__all__ = ["DepthTarget", "EdgeTarget", "MapTarget"]
 
 BATCH = 16
 LUMINANCE = (0.2125, 0.7154, 0.0721)

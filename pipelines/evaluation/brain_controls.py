@@ -103,10 +103,10 @@ def true_embedding(model: Reconstructor, pictures: PictureFiles) -> BrainEmbeddi
     """
     target = model.parts.target
     values = target.encode(pictures)
-    latents = model.generator.latents
+    start = model.parts.start
     lowlevel = None
-    if model.parts.branch is not None and latents is not None:
-        lowlevel = latents.encode(pictures)
+    if model.parts.branch is not None and start is not None:
+        lowlevel = start.encode(pictures)
     second = model.parts.features_target
     features = None if second is None else second.encode(pictures)
     if target.spec.output == "tokens":

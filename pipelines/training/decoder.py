@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from phosphene.checkpoints.registry import model_folder
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.preprocessing import Preprocessor
 from phosphene.encoders.brain.ridge import RidgeEncoder
+from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import UsageError
 from phosphene.names import check_subject
 from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
@@ -25,6 +26,7 @@ from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.fitted_subjects import Base, FittedSubjects, joined
 from phosphene.pipelines.training.latent_diffusion import tune_latent_diffusion
 from phosphene.pipelines.training.materials import (
+    cached_targets,
     load_target,
     mean_training_picture,
     refuse_seen_by_target,
@@ -88,7 +90,8 @@ def train_decoder(
             seed=config.seed,
         )
     if config.tuning is not None:
-        _tune(base.generator, fitted, work.partial / TUNING, config.tuning)
+        latents = cached_targets(dataset, base.generator.latents, fitted.names)
+        _tune(base.generator, fitted, latents, work.partial / TUNING, config.tuning)
     chosen, scores = choose_rendering(dataset, fitted, base, work.partial, config, scenes)
     summary = fitted.summary | _best_figures(scores)
     settings = _without_places(settings)
@@ -109,7 +112,6 @@ def _parts(
     chosen: Rendering,
     config: DecoderConfig,
 ) -> ModelParts:
-    latents = base.generator.latents.spec.hash
     predicted, truth = (joined(part).main for part in (fitted.left_out, fitted.truth))
     size = truth[0].numel()
     components = min(config.retrieval_components, size, len(truth) // 2)
@@ -120,7 +122,9 @@ def _parts(
         preprocessor=fitted.preprocessor,
         prior=chosen.prior,
         structure=fitted.structure,
-        branch=StructureBranch(latents, chosen.strength),  # 1 leaves it out until asked for
+        structure_target=base.structure,
+        # A strength of 1 leaves it out until it is asked for.
+        branch=StructureBranch(base.start.spec.hash, chosen.strength),
         retrieval=RetrievalProjector(size, components).fit(predicted, truth),
         features=None if base.features is None else fitted.features,
         features_target=base.features,
@@ -153,7 +157,21 @@ def _base(config: DecoderConfig) -> Base:
         target,
         LatentDiffusion.load(folder, target),
         None if features is None else load_target(features),
+        _structure(config),
     )
+
+
+def _structure(config: DecoderConfig) -> StimulusEncoder | None:
+    """Return the target whose decoded pictures are started from, if one is named."""
+    if config.structure is None:
+        return None
+    found = load_target(config.structure)
+    if not found.can_decode:
+        raise UsageError(
+            f"`structure` {config.structure!r} is a target without a decoder",
+            expected="one that decodes pictures, such as efficientnet-levels or latents",
+        )
+    return found
 
 
 def _open(config: DecoderConfig, settings: dict[str, Any], resume: bool) -> WorkFolder:
@@ -175,16 +193,21 @@ def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings whose folders have their names alone: a model goes to other machines."""
     return settings | {
         key: Path(settings[key]).name
-        for key in ("dataset", "target", "generator", "features")
+        for key in ("dataset", "target", "generator", "features", "structure")
         if settings[key] is not None
     }
 
 
 def _tune(
-    generator: LatentDiffusion, fitted: FittedSubjects, folder: Path, config: EngineConfig
+    generator: LatentDiffusion,
+    fitted: FittedSubjects,
+    latents: Tensor,
+    folder: Path,
+    config: EngineConfig,
 ) -> None:
     """Train the generator on left-out predictions, as the rescaling prior hands them on."""
-    predicted, truth = joined(fitted.left_out), joined(fitted.truth)
+    predicted = joined(fitted.left_out)
+    truth = replace(joined(fitted.truth), lowlevel=latents)
     prior = IdentityPrior(1 if truth.main.ndim == 2 else truth.main.shape[1]).fit(
         predicted.main, truth.main
     )

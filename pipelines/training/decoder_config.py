@@ -14,8 +14,10 @@ class DecoderConfig(Config):
     """Settings of ``phosphene train``.
 
     ``target``, ``generator`` and ``features`` are folders, of the model ``base`` where they are
-    not given. With ``tuning``, the generator goes on learning from what is decoded. Detail is
-    borrowed where there are features to find lenders by: ``draws`` and ``blurs`` (in pixels).
+    not given; ``structure`` is a target with a decoder, whose pictures may be started from in
+    place of the generator's latents. With ``tuning``, the generator goes on learning from what is
+    decoded. Detail is borrowed where there are features to find lenders by: ``draws`` and
+    ``blurs`` (in pixels).
     """
 
     dataset: str
@@ -25,6 +27,7 @@ class DecoderConfig(Config):
     target: str | None = None
     generator: str | None = None
     features: str | None = None
+    structure: str | None = None
     token_rank: int = 192
     latent_rank: int = 96
     feature_rank: int = 48

@@ -18,6 +18,8 @@ from phosphene.encoders.brain.voxel_reliability import (
     explained_variance,
     try_weighing,
 )
+from phosphene.encoders.stimulus.base import StimulusEncoder
+from phosphene.encoders.stimulus.maps import MapTarget
 from phosphene.errors import UsageError
 from phosphene.names import check_subject
 from phosphene.pipelines.generators.choosing import open_generator
@@ -44,7 +46,11 @@ logger = logging.getLogger(__name__)
 
 
 class EncoderConfig(Config):
-    """Settings of ``phosphene train encoder``."""
+    """Settings of ``phosphene train encoder``.
+
+    ``control`` is a target of maps, depth or edges, that is decoded beside the other one for a
+    generator that draws along it.
+    """
 
     dataset: str
     subject: str
@@ -52,6 +58,7 @@ class EncoderConfig(Config):
     output: str
     encoder: str = "ridge"
     generator: str | None = None  # the target's own decoder, where it has one
+    control: str | None = None
     generator_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
     groups: Literal["stimulus", "session", "run"] = "stimulus"
     average: Literal["none", "stimulus"] = "none"
@@ -86,18 +93,26 @@ def train_encoder(config: EncoderConfig) -> tuple[Path, dict[str, float]]:
     make_encoder = functools.partial(_make_encoder, config)
     trial = _weigh_voxels(config, preprocessor, recording, values, make_encoder)
     encoder = make_encoder()
+    control_target = None if config.control is None else _load_control(config.control)
     fitted = preprocessor.transform(recording)
     if config.average == "stimulus":
         first = ~fitted.trials["stimulus_id"].duplicated().to_numpy()
         values, fitted = values[first], fitted.average("stimulus_id")
     summary: dict[str, float] = encoder.fit(fitted, values, groups=config.groups)
+    control = None
+    if control_target is not None:
+        control = make_encoder()
+        maps = cached_targets(dataset, control_target, fitted.trials["stimulus_id"].tolist())
+        of_maps = control.fit(fitted, maps, groups=config.groups)
+        summary["left_out_r2 of maps"] = of_maps["left_out_r2"]
     if summary.get("alphas_at_edge", 0) > 0.5:
         logger.warning(
             "most targets chose the smallest or largest penalty of the grid: consider a wider one, "
             "for example --set options.alphas=[1e-5,1e-3,1e-1,10,1e3,1e5]"
         )
     if preprocessor.weighted:  # the weights saw the trials that this figure leaves out
-        summary.pop("left_out_r2", None)
+        for figure in ("left_out_r2", "left_out_r2 of maps"):
+            summary.pop(figure, None)
     if trial is not None:
         summary["cross_validated_r2"] = trial.weighed if preprocessor.weighted else trial.plain
     parts = ModelParts(
@@ -113,10 +128,23 @@ def train_encoder(config: EncoderConfig) -> tuple[Path, dict[str, float]]:
             selection=_weighing_words(config),
         ),
         generator=generator,
+        control=control,
+        control_target=control_target,
         baselines={"mean_picture": mean_training_picture(dataset, [recording])},
         settings=config.model_dump(mode="json", exclude={"output"}),
     )
     return save_model(config.output, parts, summary), summary
+
+
+def _load_control(name: str) -> StimulusEncoder:
+    found = load_target(name)
+    if not isinstance(found, MapTarget):
+        raise UsageError(
+            f"`control` {name!r} is the target {found.name}",
+            expected="a target of maps: depth or edges",
+            remedy="make one: `Depth and edges` in the documentation of generators",
+        )
+    return found
 
 
 def _weighing_words(config: EncoderConfig) -> str:

@@ -34,11 +34,26 @@ class Base:
         Its latents are decoded too.
     features : StimulusEncoder, optional
         A second network, by whose features candidate pictures are compared.
+    structure : StimulusEncoder, optional
+        With a decoder, whose pictures the generator may start from; its latents by default.
     """
 
     target: StimulusEncoder
     generator: LatentDiffusion
     features: StimulusEncoder | None = None
+    structure: StimulusEncoder | None = None
+
+    @property
+    def start(self) -> StimulusEncoder:
+        """What the low-level branch predicts."""
+        return self.generator.latents if self.structure is None else self.structure
+
+    def begin(self, embedding: BrainEmbedding) -> Tensor:
+        """Return what the generator starts from: predicted latents, or decoded pictures."""
+        assert embedding.lowlevel is not None
+        if self.structure is None:
+            return embedding.lowlevel
+        return self.structure.decode(embedding.lowlevel)
 
 
 @dataclass(eq=False)
@@ -126,7 +141,7 @@ class FittedSubjects:
         """Return what predicts each part of an embedding, its target, and its name."""
         found: dict[str, tuple[RidgeEncoder, StimulusEncoder, str]] = {
             base.target.spec.output: (self.encoder, base.target, ""),
-            "lowlevel": (self.structure, base.generator.latents, " of latents"),
+            "lowlevel": (self.structure, base.start, " of latents"),
         }
         if base.features is not None:
             found["features"] = (self.features, base.features, " of features")

@@ -48,7 +48,9 @@ def choose_rendering(
     validation = Validation(
         predicted, fit_pictures(dataset.pictures(names), size=size, channels=3), names
     )
-    candidates = [Candidate(prior, strength) for prior in priors for strength in config.strengths]
+    candidates = [
+        Candidate(prior, strength, base.begin) for prior in priors for strength in config.strengths
+    ]
     judges = [base.target] if base.features is None else [base.target, base.features]
     chosen, scores = choose(candidates, validation, base.generator, judges, seed=config.seed)
     best = chosen.rendering(base.generator)
@@ -59,7 +61,7 @@ def choose_rendering(
     base.generator.guidance_scale = kept.guidance_scale
     scores += guided
     if base.features is not None:
-        detail = _detail(fitted, base, scenes, folder / DETAIL, config)
+        detail = _detail(dataset, fitted, base, scenes, folder / DETAIL, config)
         lent = [
             replace(best, detail=detail.with_blur(blur), features=base.features)
             for blur in config.blurs
@@ -72,6 +74,7 @@ def choose_rendering(
 
 
 def _detail(
+    dataset: CanonicalDataset,
     fitted: FittedSubjects,
     base: Base,
     scenes: Tensor | None,
@@ -85,10 +88,9 @@ def _detail(
     sizes = {name: part[0].numel() for name, part in predicted.parts.items()}
     pictures, latents = scenes, None
     if pictures is None:
-        first = torch.from_numpy(np.unique(fitted.names, return_index=True)[1])
-        pictures = truth.features[first]  # each picture once
-        assert truth.lowlevel is not None
-        latents = truth.lowlevel[first]
+        names, first = np.unique(fitted.names, return_index=True)
+        pictures = truth.features[torch.from_numpy(first)]  # each picture once
+        latents = cached_targets(dataset, base.generator.latents, names.tolist())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(item_seed(config.seed, "weights", "detail", 0))
         detail = BorrowedDetail(

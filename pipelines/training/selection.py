@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,16 +22,22 @@ from phosphene.types import BrainEmbedding
 __all__ = ["Candidate", "Score", "Validation", "choose", "judge"]
 
 
+def _lowlevel(embedding: BrainEmbedding) -> Tensor:
+    assert embedding.lowlevel is not None
+    return embedding.lowlevel
+
+
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One way to render: a prior, or none, and a strength."""
+    """One way to render: a prior, or none, a strength, and what is started from below 1."""
 
     prior: Prior | None
     strength: float
+    start: Callable[[BrainEmbedding], Tensor] = _lowlevel
 
     def rendering(self, generator: Generator) -> Rendering:
         """Return it with a generator; nothing is borrowed."""
-        return Rendering(generator, self.prior, self.strength, _lowlevel)
+        return Rendering(generator, self.prior, self.strength, self.start)
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,3 @@ def judge(
 def _flat(target: StimulusEncoder, pictures: Pictures) -> np.ndarray[Any, Any]:
     found: np.ndarray[Any, Any] = target.encode(pictures).flatten(1).numpy()
     return found
-
-
-def _lowlevel(embedding: BrainEmbedding) -> Tensor:
-    assert embedding.lowlevel is not None
-    return embedding.lowlevel

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from phosphene.data.canonical import CanonicalDataset
+from phosphene.encoders.stimulus.maps import EdgeTarget
 from phosphene.encoders.stimulus.pixels import PixelTarget
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.choosing import open_generator
@@ -70,3 +71,40 @@ def test_names_that_are_unknown_or_take_no_options(
         open_generator("target-decoder", tmp_path, PixelTarget(8, 1), {"steps": 3})
     with pytest.raises(UsageError, match="local-dir:FOLDER"):
         open_generator("kandinsky22:somewhere", tmp_path, target)
+
+
+def test_a_decoded_map_goes_with_the_model(
+    opened: Callable[..., tuple[Any, Any]],
+    tiny_sources: Callable[[str], str],
+    tiny_dataset: Path,
+    tmp_path: Path,
+) -> None:
+    _, target = opened("sd-controlnet-depth")
+    target.save_pretrained(tmp_path / "target")
+    dataset = CanonicalDataset.open(tiny_dataset)
+    edges = EdgeTarget(size=8, reading=16)
+    names = dataset.recording("01", splits=["train"]).trials["stimulus_id"].unique().tolist()
+    edges.standardise(dataset.pictures(names[:12]))
+    edges.save_pretrained(tmp_path / "edges")
+    config: dict[str, Any] = {
+        "dataset": str(tiny_dataset), "subject": "01", "voxel_weights": "none",
+        "target": str(tmp_path / "target"), "generator_options": SMALL,
+        "generator": f"sd-controlnet-depth:{tiny_sources('sd-controlnet-depth')}",
+    }  # fmt: skip
+    folder, summary = train_encoder(
+        EncoderConfig(**config, control=str(tmp_path / "edges"), output=str(tmp_path / "model"))
+    )
+    assert "left_out_r2 of maps" in summary
+    model = Reconstructor.from_pretrained(folder, device="cpu")
+    items = dataset.recording("01", splits=["validation"]).average("stimulus_id")
+    control = model.embed(items).control
+    assert control is not None
+    assert control.shape == (len(items), 1, 8, 8)
+    assert 0 <= control.min() < control.max() <= 1
+    with_map = model.reconstruct(items, subject="01").images
+    model.parts.control_target.target_mean.fill_(0.9)  # another map: the pictures follow it
+    assert (model.reconstruct(items, subject="01").images != with_map).any()
+    with pytest.raises(UsageError, match="a target of maps"):
+        train_encoder(
+            EncoderConfig(**config, control=str(tmp_path / "target"), output=str(tmp_path / "no"))
+        )

@@ -116,6 +116,43 @@ def test_a_generator_learns_from_what_is_decoded(tuned: Path, tiny_parts_folder:
     assert after["class_embedding.weight"].abs().sum() > 0
 
 
+def test_pictures_start_from_inverted_features_where_a_target_has_a_way_back(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra metrics")
+    from phosphene.encoders.stimulus.levels import LevelsTarget
+
+    dataset = CanonicalDataset.open(tiny_dataset)
+    names = dataset.recording("01", splits=["train"]).trials["stimulus_id"].unique().tolist()
+    levels = LevelsTarget(size=64, shown=16, width=16)
+    levels.standardise(dataset.pictures(names[:8]))
+    levels.save_pretrained(tmp_path / "levels")
+    settings = config(
+        tiny_dataset, tiny_parts_folder, tmp_path / "model", prior="identity", subjects=("01",),
+        structure=str(tmp_path / "levels"), strengths=(0.5,), half=True,
+    )  # fmt: skip
+    parts = load_model(str(train_decoder(settings)[0]))
+    assert parts.branch is not None
+    assert parts.structure_target is not None
+    assert parts.branch.target == levels.spec.hash
+    model = Reconstructor(parts)
+    items = dataset.recording("01", splits=["validation"]).average("stimulus_id")
+    decoded = model.embed(items)
+    assert decoded.lowlevel is not None
+    assert decoded.lowlevel.shape[1:] == levels.spec.shape
+    begun = Reconstructor(parts, strength=0.0).reconstruct(items, subject="01").images[:, 0]
+    inverted = levels.decode(decoded.lowlevel)
+    through = parts.generator.latents.decode(parts.generator.latents.to_latents(inverted * 2 - 1))
+    expected = (through * 255).round().permute(0, 2, 3, 1).detach().numpy()
+    assert np.abs(begun.astype(float) - expected).max() <= 1
+    no_way_back = config(
+        tiny_dataset, tiny_parts_folder, tmp_path / "other",
+        structure=str(tiny_parts_folder / "target"),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="without a decoder"):
+        train_decoder(no_way_back)
+
+
 def test_detail_is_borrowed_for_an_item_whatever_its_company(
     tuned: Path, tiny_dataset: Path
 ) -> None:
