@@ -27,6 +27,13 @@ class Registry:
         self.kind = kind
         self._entries = dict(entries)
 
+    def joined(self, *others: Registry) -> Registry:
+        """Return a registry of the same kind that knows the names of others as well."""
+        entries = dict(self._entries)
+        for other in others:
+            entries |= other._entries
+        return Registry(self.kind, entries)
+
     def names(self) -> list[str]:
         """Return the known names, sorted."""
         return sorted(self._entries)

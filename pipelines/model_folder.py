@@ -13,6 +13,8 @@ from phosphene.component import Component
 from phosphene.data.preprocessing import Preprocessor
 from phosphene.data.sensor_preprocessing import SensorPreprocessor, load_preprocessor
 from phosphene.encoders.brain import BRAIN_ENCODERS
+from phosphene.encoders.brain.electric import ELECTRIC_ENCODERS
+from phosphene.encoders.brain.published import PUBLISHED_ENCODERS
 from phosphene.encoders.stimulus import STIMULUS_ENCODERS
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError
@@ -39,11 +41,12 @@ __all__ = ["ModelParts", "load_component", "load_model", "save_model", "write_mo
 
 INDEX_NAME = "model_index.json"
 BASELINES_NAME = "baselines.safetensors"
+ENCODERS = BRAIN_ENCODERS.joined(ELECTRIC_ENCODERS, PUBLISHED_ENCODERS)
 ROLES: dict[str, Registry] = {
-    "encoder": BRAIN_ENCODERS,
+    "encoder": ENCODERS,
     "target": STIMULUS_ENCODERS,
     "prior": PRIORS,
-    "structure": BRAIN_ENCODERS,
+    "structure": ENCODERS,
     "structure_target": STIMULUS_ENCODERS,
     "branch": Registry("branch", {"latent": "phosphene.priors.structure:StructureBranch"}),
     "retrieval": Registry(

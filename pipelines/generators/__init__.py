@@ -10,6 +10,7 @@ GENERATORS = Registry(
     "generator",
     {
         "ip-adapter": "phosphene.pipelines.generators.ip_adapter:IPAdapter",
+        "on-demand": "phosphene.pipelines.generators.on_demand:OnDemand",
         "kandinsky22": "phosphene.pipelines.generators.kandinsky22:Kandinsky22",
         "latent-diffusion": "phosphene.pipelines.generators.latent_diffusion:LatentDiffusion",
         "refine": "phosphene.pipelines.generators.refine:Refine",
