@@ -88,6 +88,15 @@ class Preprocessor:
         self._training_ids |= set(recording.trials["stimulus_id"]) - {UNKNOWN}
         return self
 
+    def accept(self, subject: str, space: VoxelSpace) -> Preprocessor:
+        """Take recordings of a subject as they are; whatever normalises them comes before.
+
+        Weights that were trained elsewhere come without means and deviations of their voxels.
+        """
+        zero, one = np.zeros(space.n_voxels, np.float32), np.ones(space.n_voxels, np.float32)
+        self._subjects[subject] = (space, zero, one, 0)
+        return self
+
     def weigh(self, subject: str, weights: Array) -> Preprocessor:
         """Scale each voxel of a subject by the square root of its weight, after z-scoring.
 

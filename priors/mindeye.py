@@ -142,6 +142,9 @@ class MindEyePrior(LearnedPrior):
         1 is no guidance, as published.
     dropout : float
         Of the feed-forward.
+    class_token_length : bool
+        Divide what was sampled by the length of its first token, as MindEye does for a generator
+        whose embeddings are.
     """
 
     name = "mindeye"
@@ -160,9 +163,11 @@ class MindEyePrior(LearnedPrior):
         steps: int = 20,
         guidance_scale: float = 1.0,
         dropout: float = 0.0,
+        class_token_length: bool = False,
     ) -> None:
         super().__init__()
         self.dim, self.n_tokens, self.timesteps = dim, n_tokens, timesteps
+        self.class_token_length = class_token_length
         self.steps, self.guidance_scale = steps, guidance_scale
         size = min(ROTARY, head_dim)
         self.frequencies = nn.Parameter(
@@ -253,13 +258,15 @@ class MindEyePrior(LearnedPrior):
                 free = self.predict(current, times, condition, nobody)
                 clean = free + guidance * (clean - free)
             if after < 0:
-                return clean
+                break
             alpha, then = self.alphas[time].to(noise), self.alphas[after].to(noise)
             drawn = ((1 - alpha / then) * (1 - then) / (1 - alpha)).sqrt()
             left = (1 - then - drawn.square()).clamp_min(0).sqrt()
             guess = (current - alpha.sqrt() * clean) / (1 - alpha).sqrt()
             current = then.sqrt() * clean + left * guess + drawn * more[:, number]
-        return current
+        if self.class_token_length:
+            return clean / clean[:, :1].norm(dim=-1, keepdim=True)
+        return clean
 
     def load_published(self, weights: dict[str, Tensor]) -> None:
         """Take over weights under their published names, all of them and no others.

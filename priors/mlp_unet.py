@@ -20,6 +20,7 @@ from phosphene.priors.learned import LearnedPrior, clean_of_noise
 __all__ = ["MLPUNetPrior"]
 
 TRAINING_STEPS = 1000
+FIRST_BETA, LAST_BETA = 1e-4, 0.02
 
 
 class MLPUNetPrior(LearnedPrior):
@@ -38,6 +39,9 @@ class MLPUNetPrior(LearnedPrior):
     steps : int
     guidance_scale : float
         1 is no guidance.
+    faithful : bool
+        Sample as ATM does: ancestrally (DDPM, a linear schedule, times from 980 for 50 steps), clean
+        embeddings cut to -1..1, and no offset of the conditions' layers where there is none.
     """
 
     name = "mlp-unet"
@@ -52,6 +56,7 @@ class MLPUNetPrior(LearnedPrior):
         dropout: float = 0.0,
         steps: int = 50,
         guidance_scale: float = 5.0,
+        faithful: bool = False,
     ) -> None:
         super().__init__()
         from diffusers import DDIMScheduler
@@ -60,7 +65,7 @@ class MLPUNetPrior(LearnedPrior):
         if len(hidden) < 2:
             raise UsageError(f"`hidden` is {list(hidden)}", expected="two levels at least")
         self.dim, self.n_tokens = dim, 1
-        self.steps, self.guidance_scale = steps, guidance_scale
+        self.steps, self.guidance_scale, self.faithful = steps, guidance_scale, faithful
         # Down through the levels, and up again.
         widths = [*hidden, *reversed(hidden[:-1])]
         self.levels = len(hidden) - 1
@@ -80,8 +85,11 @@ class MLPUNetPrior(LearnedPrior):
             timestep_spacing="trailing",
         )
 
-    def predict(self, noisy: Tensor, times: Tensor, condition: Tensor) -> Tensor:
-        """Return the noise (n, d) the network sees in noisy embeddings."""
+    def predict(self, noisy: Tensor, times: Tensor, condition: Tensor | None) -> Tensor:
+        """Return the noise (n, d) the network sees in noisy embeddings.
+
+        Without a condition nothing is added for it, not even the offsets of its layers.
+        """
         clock = self.clock(times).to(noisy)
         values = self.first(noisy)
         kept = []
@@ -89,7 +97,8 @@ class MLPUNetPrior(LearnedPrior):
         for number, (time, told, layer) in enumerate(parts):
             if number < self.levels:
                 kept.append(values)
-            values = layer(values + time(clock) + told(condition))
+            values = values + time(clock)
+            values = layer(values if condition is None else values + told(condition))
             if number >= self.levels:
                 values = values + kept.pop()
         found: Tensor = self.last(values)
@@ -109,6 +118,8 @@ class MLPUNetPrior(LearnedPrior):
     def denoise(
         self, noise: Tensor, condition: Tensor, more: Tensor, *, steps: int, guidance: float
     ) -> Tensor:
+        if self.faithful:
+            return self._as_published(noise[:, 0], condition[:, 0], more[:, :, 0], steps, guidance)
         scheduler: Any = type(self.scheduler).from_config(self.scheduler.config)
         scheduler.set_timesteps(steps, device=noise.device)
         current, told = noise[:, 0], condition[:, 0]
@@ -121,3 +132,36 @@ class MLPUNetPrior(LearnedPrior):
             clean = clean_of_noise(current, found, scheduler.alphas_cumprod[int(time)])
             current = scheduler.step(clean, time, current).prev_sample
         return current[:, None]
+
+    def step_noises(self, steps: int) -> int:
+        return len(_leading_times(steps)) - 1 if self.faithful else 0
+
+    def _as_published(
+        self, current: Tensor, told: Tensor, more: Tensor, steps: int, guidance: float
+    ) -> Tensor:
+        """Sample ancestrally (Ho et al. 2020), clean embeddings cut to -1..1."""
+        betas = torch.linspace(FIRST_BETA, LAST_BETA, TRAINING_STEPS, dtype=torch.float32)
+        alphas = (1 - betas).cumprod(0)
+        pace = TRAINING_STEPS // steps
+        for number, time in enumerate(_leading_times(steps)):
+            times = torch.full((len(current),), float(time), device=current.device)
+            found = self.predict(current, times, told)
+            if guidance != 1:
+                free = self.predict(current, times, None)
+                found = free + guidance * (found - free)
+            now = alphas[time].to(current)
+            then = alphas[time - pace].to(current) if time >= pace else torch.ones_like(now)
+            clean = ((current - (1 - now).sqrt() * found) / now.sqrt()).clamp(-1, 1)
+            kept = now / then
+            mean = then.sqrt() * (1 - kept) / (1 - now) * clean
+            current = mean + kept.sqrt() * (1 - then) / (1 - now) * current
+            if time > 0:
+                variance = ((1 - then) / (1 - now) * (1 - kept)).clamp_min(1e-20)
+                current = current + variance.sqrt() * more[:, number]
+        return current[:, None]
+
+
+def _leading_times(steps: int) -> list[int]:
+    """Return training times, each the first of an equal part, the noisiest first."""
+    pace = TRAINING_STEPS // steps
+    return [pace * step for step in reversed(range(steps))]

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from phosphene.checkpoints.registry import ExpectedEmbedding
 
-__all__ = ["Wanted", "at_own_length", "check_target", "zero_embedding"]
+__all__ = ["Wanted", "at_own_length", "check_target", "same_embedding", "zero_embedding"]
 
 KINDS = ("clip-vision", "open-clip")
+PUBLISHED = "published"  # a target that is known by its description alone
 WORDS = {
     "pooled": "pooled embeddings",
     "tokens": "tokens before the last layer",
@@ -64,6 +65,9 @@ def check_target(
     spec = target.spec
     given = str(getattr(target, "output", spec.output))
     found = f"{given} embeddings {spec.shape} of the target {target.name}"
+    if target.name == PUBLISHED:
+        _check_published(name, wanted, published, target)
+        return
     problem = ""
     alike = given == wanted.output and spec.shape[-1] == wanted.size
     if not alike or target.name not in KINDS or (given != "pooled" and target.name != KINDS[0]):
@@ -81,6 +85,60 @@ def check_target(
             f"{problem} for the generator {name}",
             expected=wanted.describe(published),
             remedy="train a model on that target, or name another generator",
+        )
+
+
+def same_embedding(described: StimulusEncoder, target: StimulusEncoder) -> str:
+    """Say in what a picture encoder differs from the one that published weights describe.
+
+    Parameters
+    ----------
+    described : StimulusEncoder
+        A :class:`~phosphene.encoders.stimulus.published.PublishedTarget`.
+    target : StimulusEncoder
+
+    Returns
+    -------
+    str
+        Empty where they are the same, as far as configurations can tell.
+    """
+    import torch
+
+    own, spec = described.config, target.spec
+    given = str(getattr(target, "output", spec.output))
+    if (
+        target.name not in KINDS
+        or given != own["output"]
+        or tuple(spec.shape) != described.spec.shape
+    ):
+        return f"gives {given} embeddings of shape {spec.shape}"
+    known: Any = target
+    if not torch.all(known.target_mean == 0) or not torch.all(known.target_scale == 1):
+        return "is standardised over pictures, and the weights predict the network's own numbers"
+    if own["width"] and tower(target) != (own["width"], own["layers"]):
+        return "is another network, with {1} layers of width {0}".format(*tower(target))
+    if target.name == KINDS[0] and own["colours"] in ("clip", "mindeye2"):
+        if not _colours_are(target, own["colours"]):
+            return f"normalises pictures otherwise ({spec.preprocessing['range']})"
+    return ""
+
+
+def _check_published(
+    name: str, wanted: Wanted, published: ExpectedEmbedding | None, target: StimulusEncoder
+) -> None:
+    """Compare what published weights were trained on with what a generator takes."""
+    own, shape = target.config, target.spec.shape
+    same = own["output"] == wanted.output and shape[-1] == wanted.size
+    if same and published is not None and published.size == wanted.size:
+        here = (own["model"], own["weights"], own["colours"])
+        same = here == (published.model, published.weights, published.colours)
+        same = same and (published.output == "pooled" or shape[0] == published.tokens)
+    if not same:
+        raise InputError(
+            f"weights that predict {own['output']} embeddings {shape} of {own['model']} "
+            f"({own['weights']}), colours as in {own['colours']}, for the generator {name}",
+            expected=wanted.describe(published),
+            remedy="name the generator of these weights; `phosphene models list` lists them",
         )
 
 

@@ -93,6 +93,11 @@ class ATMEncoder(ElectricEncoder):
     heads, hidden : int
     dropout, projector_dropout, subject_dropout : float
         The last one: how often training makes a row's subject unknown (corrected form).
+    table : int
+        Entries of the published table of subjects (faithful form).
+    legacy_slice, positions : bool
+        Of the faithful form: whether the subject's token stands for a channel, and whether
+        positions are added to channels. Releases differ in both.
     """
 
     name = "atm"
@@ -114,6 +119,9 @@ class ATMEncoder(ElectricEncoder):
         dropout: float = 0.25,
         projector_dropout: float = 0.5,
         subject_dropout: float = 0.15,
+        table: int = PUBLISHED_SUBJECTS,
+        legacy_slice: bool = True,
+        positions: bool = True,
     ) -> None:
         words = signal_words(
             n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
@@ -122,11 +130,13 @@ class ATMEncoder(ElectricEncoder):
         width = words.n_times
         self.faithful, self.subject_dropout = faithful, subject_dropout
         self.embed = nn.Linear(width, width)
-        self.register_buffer("code", channel_code(words.n_chans, width), persistent=False)
+        self.table, self.legacy_slice, self.positions = table, legacy_slice, positions
+        # Published weights bring their positions along.
+        self.register_buffer("code", channel_code(words.n_chans, width), persistent=faithful)
         self.code: Tensor
         self.embed_dropout = nn.Dropout(dropout)
         # Entry 0 of the corrected table is the unknown subject's.
-        entries = PUBLISHED_SUBJECTS if faithful else len(self.subjects) + 1
+        entries = table if faithful else len(self.subjects) + 1
         self.subject_tokens = nn.Embedding(entries, width)
         if faithful:
             self.shared_token = nn.Parameter(torch.randn(width))
@@ -140,27 +150,29 @@ class ATMEncoder(ElectricEncoder):
         if not self.faithful:
             return super().index_of(subject)
         digits = "".join(character for character in subject if character.isdigit())
-        return int(digits) if digits else PUBLISHED_SUBJECTS
+        return int(digits) if digits else self.table
 
     def forward(
         self, x: Tensor, subject: Tensor | None = None, positions: Tensor | None = None
     ) -> Tensor:
         if subject is None:
-            unknown = PUBLISHED_SUBJECTS if self.faithful else 0
+            unknown = self.table if self.faithful else 0
             subject = torch.full((len(x),), unknown, device=x.device)
-        tokens = self.embed_dropout(self.embed(x) + self.code)
+        embedded = self.embed(x) + self.code if self.positions else self.embed(x)
+        tokens = self.embed_dropout(embedded)
         tokens = torch.cat([self._subject_token(subject).unsqueeze(1), tokens], dim=1)
         tokens = self.norm(self.layer(tokens))
         n_chans = self.signal.n_chans
-        channels = tokens[:, :n_chans] if self.faithful else tokens[:, 1:]
-        embedded: Tensor = self.projector(self.tsconv(channels))
-        return embedded
+        lossy = self.faithful and self.legacy_slice
+        channels = tokens[:, :n_chans] if lossy else tokens[:, 1:]
+        found: Tensor = self.projector(self.tsconv(channels))
+        return found
 
     def _subject_token(self, subject: Tensor) -> Tensor:
         if not self.faithful:
             known = drop_subjects(subject, self.subject_dropout, training=self.training)
             own: Tensor = self.subject_tokens(known)
             return own
-        inside = (subject >= 0) & (subject < PUBLISHED_SUBJECTS)
-        own = self.subject_tokens(subject.clamp(0, PUBLISHED_SUBJECTS - 1))
+        inside = (subject >= 0) & (subject < self.table)
+        own = self.subject_tokens(subject.clamp(0, self.table - 1))
         return torch.where(inside[:, None], own, self.shared_token)

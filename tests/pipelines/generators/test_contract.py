@@ -45,8 +45,8 @@ def starts(case: Case) -> None:
 
 
 def test_every_generator_is_here(kinds: set[str]) -> None:
-    # Retrieval shows pictures of an index: it draws nothing, and has tests of its own.
-    assert kinds | {"retrieval"} == set(GENERATORS.names())
+    # Retrieval shows pictures of an index, on-demand opens another one; both have tests of their own.
+    assert kinds | {"retrieval", "on-demand"} == set(GENERATORS.names())
 
 
 def test_batch_equals_one_at_a_time_and_order_does_not_matter(case: Case) -> None:

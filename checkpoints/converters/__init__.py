@@ -1,0 +1,23 @@
+"""Published weights: read without running anything, recognised, and turned into model folders."""
+
+from __future__ import annotations
+
+from phosphene.names import Registry
+
+__all__ = ["FAMILIES"]
+
+HERE = "phosphene.checkpoints.converters"
+
+FAMILIES = Registry(
+    "from",
+    {
+        "atm": f"{HERE}.atm:ATM",
+        "atm-prior": f"{HERE}.atm_prior:ATMPrior",
+        "brain-hive": f"{HERE}.brain_hive:BrainHive",
+        "enigma": f"{HERE}.enigma:Enigma",
+        "mindeye1": f"{HERE}.mindeye1:MindEye1",
+        "mindeye2": f"{HERE}.mindeye2:MindEye2",
+        "nice": f"{HERE}.nice:NICE",
+        "ubp": f"{HERE}.ubp:UBP",
+    },
+)

@@ -1,0 +1,368 @@
+"""MindEye2: linear maps of subjects, a trunk that does nothing, token head, latents, prior.
+
+Scotti et al. 2024. The facts about names, shapes and quirks are those of the published code; the
+trunk's second mixer normalises over an axis of length one, so that all it adds is one number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from phosphene.checkpoints.converters.family import (
+    NSD_VOXELS,
+    Converted,
+    Family,
+    Request,
+    Shapes,
+    check_voxels,
+    filled,
+    published_protocol,
+)
+from phosphene.checkpoints.converters.key_map import Key, KeyMap, Matched
+from phosphene.checkpoints.converters.latent_keys import (
+    ATTENTION_ALIASES,
+    decoder_keys,
+    projector_keys,
+)
+from phosphene.checkpoints.converters.prior_keys import (
+    PRIOR,
+    prior_config,
+    prior_tensors,
+    schedule_buffers,
+    schedule_length,
+    schedule_note,
+    with_repeats,
+)
+from phosphene.checkpoints.converters.state import State
+from phosphene.data.preprocessing import Preprocessor
+from phosphene.encoders.brain.mindeye2 import FactorisedHead, MindEye2Encoder
+from phosphene.encoders.stimulus.published import PublishedTarget
+from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.generators.on_demand import OnDemand
+from phosphene.pipelines.model_folder import ModelParts
+from phosphene.priors.mindeye import MindEyePrior
+from phosphene.types import VoxelSpace
+
+__all__ = ["MINDEYE2", "MindEye2"]
+
+B1, B2 = "backbone.mixer_blocks1.{b}.", "backbone.mixer_blocks2.{b}."
+LATENTS = "backbone.lowlevel."
+PRIOR_PREFIX = "diffusion_prior."
+
+
+def _trunk() -> list[Key]:
+    keys = []
+    for prefix, size in ((B1, "h"), (B2, 1)):
+        shapes: dict[str, tuple[str | int, ...]] = {
+            "0.weight": (size,), "0.bias": (size,), "1.0.weight": (size, size),
+            "1.0.bias": (size,), "1.3.weight": (size, size), "1.3.bias": (size,),
+        }  # fmt: skip
+        keys += [Key(prefix + name, prefix + name, shape) for name, shape in shapes.items()]
+    return keys
+
+
+def _heads() -> list[Key]:
+    keys = [
+        Key("backbone.backbone_linear.weight", "backbone.backbone_linear.weight", ("t*d", "h")),
+        Key("backbone.backbone_linear.bias", "backbone.backbone_linear.bias", ("t*d",)),
+    ]
+    for number in (0, 2, 3, 5, 6, 8):
+        shape: tuple[str, ...] = ("d", "d") if number % 3 == 2 else ("d",)
+        name = f"backbone.clip_proj.{number}."
+        keys += [Key(f"{name}weight", f"{name}weight", shape), Key(f"{name}bias", f"{name}bias",
+                                                                   ("d",))]  # fmt: skip
+    return keys
+
+
+def _latents() -> list[Key]:
+    low = [
+        Key("blin1.weight", "blin1.weight", ("64*q", "h")),
+        Key("blin1.bias", "blin1.bias", ("64*q",)),
+        Key("bnorm.weight", "bnorm.weight", (64,)),
+        Key("bnorm.bias", "bnorm.bias", (64,)),
+    ]
+    for prefix, keys in (("bupsampler.", decoder_keys()), ("b_maps_projector.", projector_keys())):
+        low += [Key(prefix + key.published, prefix + key.own, key.shape) for key in keys]
+    return [
+        Key("backbone." + key.published, LATENTS + key.own, key.shape, "lowlevel") for key in low
+    ]
+
+
+MINDEYE2 = KeyMap(
+    "MindEye2",
+    (
+        Key("ridge.linears.{s}.weight", "ridge.linears.{s}.weight", ("h", "v{s}")),
+        Key("ridge.linears.{s}.bias", "ridge.linears.{s}.bias", ("h",)),
+        *_trunk(),
+        *_heads(),
+        *_latents(),
+        *PRIOR.under(PRIOR_PREFIX, "prior.").keys,
+    ),
+    PRIOR.under(PRIOR_PREFIX).drops,
+    ATTENTION_ALIASES,
+)
+DEAD = (
+    "the trunk (four mixer blocks) only adds one learned number to the subject's linear map: its "
+    "second mixer normalises over an axis of length one; --corrected folds it away"
+)
+QUIRKS = (
+    "pictures in 0..1 were given to a network that expects -1..1, so the tokens are those of paler "
+    "pictures (colours mindeye2); the generator was trained on them",
+    "20 steps asked of the prior are 19 calls, from time 94, with all of DDIM's noise (eta 1)",
+    "layer norms of the prior use 1e-3 in half precision and 1e-5 in single precision; here all "
+    "runs in single precision",
+    "the token target depends on the release of open_clip: before 2.24 it is before the last norm, "
+    "later after it; weights expect it before",
+)
+
+
+class MindEye2(Family):
+    """Single-subject, fine-tuned and multi-subject checkpoints, with or without low-level head."""
+
+    name: ClassVar[str] = "mindeye2"
+    title: ClassVar[str] = "MindEye2"
+    paper: ClassVar[str] = (
+        "Scotti et al. 2024, MindEye2: shared-subject models enable fMRI-to-image with 1 hour of "
+        "data (arXiv 2403.11207)"
+    )
+    source: ClassVar[str] = "pscotti/mindeyev2 (dataset), train_logs/NAME/last.pth"
+    licence: ClassVar[str] = "not stated with the weights; NSD's terms apply to its data"
+    marks: ClassVar[tuple[str, ...]] = (
+        "ridge.linears.0.weight",
+        "backbone.backbone_linear.weight",
+        "backbone.mixer_blocks2.0.0.weight",
+    )
+    settings: ClassVar[dict[str, Any]] = {"steps": 20}
+    correctable: ClassVar[bool] = True
+    key_map: ClassVar[KeyMap] = MINDEYE2
+    dataset: ClassVar[str] = "Natural Scenes Dataset"
+    known_voxels: ClassVar[dict[int, str]] = NSD_VOXELS
+
+    def recognises(self, shapes: Shapes) -> bool:
+        others = any(name.startswith(("clipproj.", "motion_proj.", "text_dec.")) for name in shapes)
+        return super().recognises(shapes) and not others
+
+    def convert(self, state: State, request: Request) -> Converted:
+        matched = self.key_map.match(state.tensors)
+        sizes = matched.sizes
+        encoder = self.encoder(matched, request)
+        prior = self.prior(state, matched, request)
+        target = PublishedTarget(
+            "ViT-bigG-14", "laion2b_s39b_b160k", "patches", [sizes["t"], sizes["d"]],
+            colours="mindeye2", width=1664, layers=48,
+            note="before the last norm; bicubic resize to 224 with antialiasing",
+        )  # fmt: skip
+        preprocessor = Preprocessor("fmri")
+        for place, subject in enumerate(request.subjects):
+            preprocessor.accept(subject, VoxelSpace.columns(sizes[f"v{place}"]))
+        parts = ModelParts(
+            encoder=encoder,
+            target=target,
+            preprocessor=preprocessor,
+            protocol=self.protocol(request.subjects),
+            generator=OnDemand("sdxl-unclip", target),
+            baselines={},
+            prior=prior,
+        )
+        quirks = [*([] if request.corrected else [DEAD]), *QUIRKS]
+        return Converted(
+            parts,
+            self.words(matched),
+            matched.dropped,
+            quirks,
+            schedule_note(state.tensors, PRIOR_PREFIX),
+        )
+
+    def encoder(self, matched: Matched, request: Request) -> MindEye2Encoder:
+        """Return the brain encoder; the corrected form has the trunk's number in its biases."""
+        sizes, subjects = matched.sizes, request.subjects
+        voxels = [sizes[f"v{place}"] for place in range(sizes["#s"])]
+        if len(voxels) != len(subjects):
+            raise UsageError(
+                f"{len(subjects)} subjects for a file with {len(voxels)} linear maps, of "
+                f"{', '.join(map(str, voxels))} voxels",
+                expected="one --subject per linear map, in the order of the file",
+                remedy="repeat --subject; fine-tuned files have one map, pre-trained ones seven",
+            )
+        for subject, number in zip(subjects, voxels, strict=True):
+            check_voxels(subject, number, self.known_voxels, self.dataset)
+        config: dict[str, Any] = {
+            "voxels": dict(zip(subjects, voxels, strict=True)),
+            "targets": {"tokens": [sizes["t"], sizes["d"]]},
+            "width": sizes["h"],
+            "faithful": True,
+            "depth": sizes["#b"],
+        }
+        if "lowlevel" in matched.parts:
+            side = math.isqrt(sizes["q"])
+            if side * side != sizes["q"]:
+                raise InputError(
+                    f"a low-level head on {sizes['q']} places", "a square grid, such as 7 x 7"
+                )
+            config["targets"]["lowlevel"] = [sizes["o"], 4 * side, 4 * side]
+            config["latent_channels"] = [sizes["c1"], sizes["c2"], sizes["c3"]]
+        tensors = {
+            name: value for name, value in matched.tensors.items() if not name.startswith("prior.")
+        }
+        for place, subject in enumerate(subjects):
+            for kind in ("weight", "bias"):
+                value = tensors.pop(f"ridge.linears.{place}.{kind}")
+                tensors[f"ridge.linears.sub-{subject}.{kind}"] = value
+        if request.corrected:
+            tensors = folded_trunk(tensors, sizes["#b"], subjects)
+            config["depth"] = 0
+        found: MindEye2Encoder = filled(MindEye2Encoder, config, tensors)
+        return found
+
+    def prior(self, state: State, matched: Matched, request: Request) -> MindEyePrior | None:
+        """Return the prior, where the file has one."""
+        if "prior" not in matched.parts:
+            return None
+        timesteps = schedule_length(state.tensors, PRIOR_PREFIX)
+        config = prior_config(matched, timesteps, int(self.setting(request, "steps")))
+        made: MindEyePrior = filled(MindEyePrior, config, prior_tensors(matched, "prior."))
+        return made
+
+    def protocol(self, subjects: tuple[str, ...]) -> Any:
+        """Return what is known of the training."""
+        return published_protocol(
+            dataset=self.dataset,
+            subjects=subjects,
+            mask="nsdgeneral at 1.8 mm",
+            normalisation="z-score per voxel and session",
+            fitted_on="training trials, says the paper; the public preparation notebook fits on "
+            "all trials",
+            averaging=("single trials", "outputs of three repetitions averaged"),
+            selection="the last epoch; the test pictures were looked at in every epoch",
+        )
+
+    def words(self, matched: Matched) -> dict[str, str]:
+        """Return the sizes in words."""
+        sizes = matched.sizes
+        voxels = [str(sizes[f"v{place}"]) for place in range(sizes["#s"])]
+        found = {
+            "width": str(sizes["h"]),
+            "tokens": f"{sizes['t']} x {sizes['d']}",
+            "voxels": ", ".join(voxels),
+            "low-level head": "no",
+            "prior": "no",
+        }
+        if "lowlevel" in matched.parts:
+            found["low-level head"] = f"yes, channels {sizes['c1']}, {sizes['c2']}, {sizes['c3']}"
+        if "prior" in matched.parts:
+            found["prior"] = f"{sizes['#l']} layers, {sizes['heads']} heads of {sizes['e']}"
+        return found
+
+    def write(self, parts: ModelParts) -> Any:
+        """Return ``model_state_dict`` and counters, as the published files have them."""
+        encoder = parts.encoder
+        if not isinstance(encoder, MindEye2Encoder) or "tokens" not in encoder.targets:
+            raise UsageError(
+                f"a model with the encoder {parts.encoder.name} as MindEye2",
+                expected="a model whose encoder is mindeye2 and predicts tokens",
+            )
+        own, sizes = _as_published(encoder)
+        kinds = {"lowlevel"} if any(name.startswith(LATENTS) for name in own) else set()
+        more: dict[str, Tensor] = {}
+        if isinstance(parts.prior, MindEyePrior):
+            prior = parts.prior
+            sizes |= {"#l": len(prior.attention)}
+            own |= {
+                f"prior.{name}": value
+                for name, value in with_repeats(prior.state_dict(), sizes["#l"]).items()
+            }
+            kinds.add("prior")
+            more = {
+                f"{PRIOR_PREFIX}noise_scheduler.{name}": value
+                for name, value in schedule_buffers(prior.timesteps).items()
+            }
+        weights = self.key_map.written(own, sizes, kinds) | more
+        return {
+            "epoch": 0, "model_state_dict": weights, "optimizer_state_dict": {},
+            "lr_scheduler": {}, "train_losses": [], "test_losses": [], "lrs": [],
+        }  # fmt: skip
+
+
+def trunk_number(tensors: dict[str, Tensor], depth: int) -> Tensor:
+    """Return the number that the published trunk adds to its input.
+
+    In each block the norm over one element gives its own offset beta, and the mixer of that is
+    ``w3 gelu(w0 beta + b0) + b3``.
+    """
+    total = torch.zeros(())
+    for block in range(depth):
+        name = f"backbone.mixer_blocks2.{block}."
+        w0, b0, w3, b3 = (
+            tensors[f"{name}1.{part}"].float().reshape(())
+            for part in ("0.weight", "0.bias", "3.weight", "3.bias")
+        )
+        beta = tensors[f"{name}0.bias"].float().reshape(())
+        total = total + w3 * F.gelu(w0 * beta + b0) + b3
+    return total
+
+
+def folded_trunk(
+    tensors: dict[str, Tensor], depth: int, subjects: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Return tensors without the trunk, whose number is added to the subjects' biases."""
+    number = trunk_number(tensors, depth)
+    kept = {name: value for name, value in tensors.items() if "mixer_blocks" not in name}
+    for subject in subjects:
+        name = f"ridge.linears.sub-{subject}.bias"
+        kept[name] = kept[name].float() + number
+    return kept
+
+
+def _as_published(encoder: MindEye2Encoder) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Return an encoder's tensors with a dense head, a trunk of four blocks, numbered subjects."""
+    own = dict(encoder.state_dict())
+    subjects = list(encoder.voxels)
+    for place, subject in enumerate(subjects):
+        for kind in ("weight", "bias"):
+            value = own.pop(f"ridge.linears.sub-{subject}.{kind}")
+            own[f"ridge.linears.{place}.{kind}"] = value
+    blocks = len(encoder.backbone.mixer_blocks1)
+    if not encoder.backbone.faithful:
+        if blocks or "pooled" in encoder.targets:
+            raise UsageError(
+                "a mindeye2 with residual layers or a pooled part as a published file",
+                expected="one that is affine up to its tokens, as the original is (depth 0)",
+            )
+        head = encoder.backbone.backbone_linear
+        assert isinstance(head, FactorisedHead)
+        for name in list(own):
+            if name.startswith(("backbone.backbone_linear.", LATENTS)):
+                del own[name]
+        own |= _dense(head)
+    if blocks == 0:
+        blocks = 4
+        own |= _empty_trunk(encoder.width, blocks)
+    return own, {"#s": len(subjects), "#b": blocks}
+
+
+def _dense(head: FactorisedHead) -> dict[str, Tensor]:
+    """Return the one dense map that a factorised head is."""
+    n, shared = head.n_tokens, head.shared.weight
+    codes, offsets = head.codes.weight.unflatten(0, (n, -1)), head.codes.bias.unflatten(0, (n, -1))
+    weight = torch.einsum("dr,trw->tdw", shared, codes).flatten(0, 1)
+    bias = (offsets @ shared.T + head.offset).flatten()
+    name = "backbone.backbone_linear."
+    return {f"{name}weight": weight.detach(), f"{name}bias": bias.detach()}
+
+
+def _empty_trunk(width: int, blocks: int) -> dict[str, Tensor]:
+    """Return a trunk that adds nothing."""
+    made: dict[str, Tensor] = {}
+    for block in range(blocks):
+        for prefix, size in ((B1, width), (B2, 1)):
+            name = prefix.replace("{b}", str(block))
+            made[f"{name}0.weight"], made[f"{name}0.bias"] = torch.ones(size), torch.zeros(size)
+            for part in ("1.0", "1.3"):
+                made[f"{name}{part}.weight"] = torch.zeros(size, size)
+                made[f"{name}{part}.bias"] = torch.zeros(size)
+    return made

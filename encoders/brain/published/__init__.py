@@ -1,0 +1,19 @@
+"""Architectures that are here for published weights alone: computed as they were, never trained."""
+
+from __future__ import annotations
+
+from phosphene.names import Registry
+
+__all__ = ["PUBLISHED_ENCODERS"]
+
+HERE = "phosphene.encoders.brain.published"
+
+PUBLISHED_ENCODERS = Registry(
+    "encoder",
+    {
+        "mindeye1-latents": f"{HERE}.mindeye1_latents:MindEye1Latents",
+        "given": f"{HERE}.given:GivenEmbedding",
+        "hive-mlp": f"{HERE}.hive_mlp:HiveMLP",
+        "token-ridge": f"{HERE}.token_ridge:TokenRidge",
+    },
+)

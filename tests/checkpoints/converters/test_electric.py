@@ -1,0 +1,153 @@
+"""Encoders and priors of EEG: converted, loaded and compared with the mathematics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from phosphene.checkpoints.converters.convert import convert_file, write_back
+from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.model_folder import load_model
+
+CLOSE = {"rtol": 0.0, "atol": 1e-5}
+
+
+def converted(weights: Any, place: Path, subject: str = "08", **how: Any) -> Any:
+    torch.save(weights, place / "weights.pth")
+    report = convert_file(place / "weights.pth", place / "model", subjects=[subject], **how)
+    model = load_model(str(place / "model"))
+    assert model.settings["converted_from"] == report.family
+    return model
+
+
+def encoded(model: Any, made: Any, subject: str = "08") -> tuple[torch.Tensor, torch.Tensor]:
+    recording = made.sensor_recording(model, subject)
+    prepared = model.preprocessor.transform(recording)
+    return model.encoder.encode(prepared).pooled, torch.from_numpy(recording.data)
+
+
+@pytest.mark.parametrize(
+    ("subject", "how"),
+    [("08", {}), ("10", {}), ("08", {"legacy_atm_slice": False}), ("03", {"positions": False})],
+)
+def test_atm(subject: str, how: dict[str, Any], made: Any, maths: Any, tmp_path: Path) -> None:
+    weights = made.atm_weights()
+    model = converted(weights, tmp_path, subject, settings=how)
+    found, x = encoded(model, made, subject)
+    wanted = maths.atm(
+        weights, x, int(subject), legacy=how.get("legacy_atm_slice", True),
+        positions=how.get("positions", True),
+    )  # fmt: skip
+    torch.testing.assert_close(found, wanted, **CLOSE)
+
+
+def test_atm_with_its_prior(made: Any, maths: Any, tmp_path: Path) -> None:
+    torch.save(made.atm_prior_weights(d=8), tmp_path / "diffusion_prior.pt")
+    model = converted(
+        made.atm_weights(), tmp_path, beside={"prior": str(tmp_path / "diffusion_prior.pt")}
+    )
+    assert model.prior.dim == 8
+    assert model.generator.entry == "ip-adapter-sdxl-turbo"
+
+
+def test_atm_written_back(made: Any, tmp_path: Path) -> None:
+    weights = made.atm_weights()
+    converted(weights, tmp_path)
+    path = write_back(tmp_path / "model", tmp_path / "again.pth", to="atm")
+    found = torch.load(path, weights_only=True)
+    assert {n: v.shape for n, v in found.items()} == {n: v.shape for n, v in weights.items()}
+    unused = ("mask", "temporal", "subject_wise", "position_embedding.pe")
+    for name, value in weights.items():
+        if not any(one in name for one in unused):
+            assert torch.equal(found[name], value), name
+    place = "encoder.enc_embedding.position_embedding.pe"
+    assert torch.equal(found[place][:, :6], weights[place][:, :6])
+
+
+@pytest.mark.parametrize("which", ["Enc_eeg_cls", "Proj_eeg_cls"])
+def test_nice_from_either_of_its_files(which: str, made: Any, maths: Any, tmp_path: Path) -> None:
+    encoder, head = made.nice_weights()
+    torch.save(encoder, tmp_path / "test0Enc_eeg_cls.pth")
+    torch.save(head, tmp_path / "test0Proj_eeg_cls.pth")
+    convert_file(tmp_path / f"test0{which}.pth", tmp_path / "model", subjects=["01"])
+    model = load_model(str(tmp_path / "model"))
+    assert model.encoder.signal.n_times == 250
+    found, x = encoded(model, made, "01")
+    wanted = maths.residual_head(head, "", "fn.1", maths.tsconv(encoder, "0.", x, 51, 5))
+    torch.testing.assert_close(found, wanted, **CLOSE)
+
+
+def test_nice_without_its_other_file(made: Any, tmp_path: Path) -> None:
+    torch.save(made.nice_weights()[0], tmp_path / "run1Enc_eeg_cls.pth")
+    with pytest.raises(UsageError, match="run1Proj_eeg_cls.pth"):
+        convert_file(tmp_path / "run1Enc_eeg_cls.pth", tmp_path / "model", subjects=["01"])
+
+
+def test_enigma_keeps_the_named_subjects(made: Any, maths: Any, tmp_path: Path) -> None:
+    weights = made.enigma_weights()
+    model = converted({"model_state_dict": weights, "epoch": 3}, tmp_path)
+    assert model.encoder.subjects == ["08"]
+    found, x = encoded(model, made)
+    torch.testing.assert_close(found, maths.enigma(weights, x, "08"), **CLOSE)
+    with pytest.raises(InputError, match="sub-02 in a file of 01, 08"):
+        convert_file(tmp_path / "weights.pth", tmp_path / "other", subjects=["02"])
+
+
+def test_ubp(made: Any, maths: Any, tmp_path: Path) -> None:
+    weights = made.ubp_weights()
+    content = {"state_dict": weights, "epoch": 5, "pytorch-lightning_version": "2.0"}
+    model = converted(content, tmp_path)
+    found, x = encoded(model, made)
+    wanted = maths.residual_head(weights, "brain.model.", "f.1", x.flatten(1))
+    torch.testing.assert_close(found, wanted, **CLOSE)
+    scale = torch.nn.functional.softplus(weights["brain.logit_scale"])
+    torch.testing.assert_close(model.encoder.logit_scale.exp(), scale, **CLOSE)
+    with pytest.raises(UsageError, match="no published generator"):
+        model.generator.opened()
+
+
+def test_brain_hive(made: Any, maths: Any, tmp_path: Path) -> None:
+    weights = made.hive_weights()
+    save_file(weights, tmp_path / "model.safetensors")
+    report = convert_file(tmp_path / "model.safetensors", tmp_path / "model", subjects=["01"])
+    assert any("synclr, vae" in line for line in report.lines)
+    model = load_model(str(tmp_path / "model"))
+    found, x = encoded(model, made, "01")
+    torch.testing.assert_close(found, maths.hive(weights, x), **CLOSE)
+
+
+def test_the_prior_of_atm_samples_as_published(made: Any, maths: Any, tmp_path: Path) -> None:
+    weights = made.atm_prior_weights()
+    model = converted(weights, tmp_path)
+    prior = model.prior
+    assert prior.step_noises(50) == 49
+    stream = torch.Generator().manual_seed(0)
+    told, noise = torch.randn(2, 3, 1, 12, generator=stream)
+    more = torch.randn(3, 49, 1, 12, generator=stream)
+    with torch.no_grad():
+        one = prior.predict(noise[:, 0], torch.full((3,), 980.0), told[:, 0])
+        found = prior.denoise(noise, told, more, steps=50, guidance=5.0)
+    torch.testing.assert_close(
+        one, maths.unet_noise(weights, noise[:, 0], 980.0, told[:, 0]), **CLOSE
+    )
+    drawn = list(more[:, :, 0].unbind(1))
+    wanted = maths.unet_prior(weights, told[:, 0], noise[:, 0], drawn, 50, 5.0)
+    torch.testing.assert_close(found[:, 0], wanted, rtol=0, atol=2e-5)
+    recording = made.voxel_recording(12, "08")
+    assert torch.equal(model.encoder.encode(recording).pooled, torch.from_numpy(recording.data))
+
+
+def test_sensors_that_tensors_do_not_tell(made: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="n_times"):
+        converted(made.ubp_weights(row=77), tmp_path)
+    model = converted(made.ubp_weights(row=77), tmp_path, settings={"n_times": 7, "sfreq": 10})
+    assert model.encoder.signal.n_chans == 11
+    assert model.preprocessor.protocol.info.sfreq == 10
+    with pytest.raises(UsageError, match="`set` is 'nonsense'"):
+        convert_file(
+            tmp_path / "weights.pth", tmp_path / "x", subjects=["08"], settings={"nonsense": 1}
+        )
