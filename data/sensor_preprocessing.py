@@ -190,7 +190,7 @@ class SensorPreprocessor:
             white = _root(space).astype(np.float32) @ some
             flat = white.reshape(-1, white.shape[2])
             products = (flat.T @ flat).astype(np.float64) / len(flat)
-            time = np.array([np.trace(products, lag) for lag in range(len(time))]) / len(time)
+            time = np.array([np.diagonal(products, lag).mean() for lag in range(len(time))])
         return Noise(mean, space, time, len(data))
 
     def _over_time(self, noise: Noise) -> Array:

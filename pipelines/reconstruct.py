@@ -11,9 +11,11 @@ import numpy as np
 from phosphene.checkpoints.registry import default_model
 from phosphene.config import Config
 from phosphene.data.pictures import Pictures
+from phosphene.data.readers.modality import input_modality
 from phosphene.errors import UsageError
 from phosphene.pipelines.items import embedding_arrays, items_of, picture_seeds
 from phosphene.pipelines.output import OutputFolder
+from phosphene.pipelines.reading import read_for
 from phosphene.pipelines.reconstruction import Reconstruction
 from phosphene.pipelines.reconstructor import DEFAULT_BATCH, Reconstructor
 from phosphene.pipelines.scores import known_categories, score_pictures
@@ -79,8 +81,9 @@ def reconstruct(
             expected="at least 1 each",
             remedy="leave the flags away for 1 sample in batches of 64",
         )
+    modality = "" if config.model else input_modality(config.input, config.subject)
     model = Reconstructor.from_pretrained(
-        config.model or default_model("fmri"),
+        config.model or default_model(modality),
         generator=config.generator,
         generator_options=config.generator_options,
         prior=config.prior,
@@ -91,7 +94,9 @@ def reconstruct(
     )
     if by_memory:
         model.generator.batch_by_memory()
-    recording = model.read(config.input, subject=config.subject, trials=config.trials)
+    recording, said = read_for(
+        model.parts.preprocessor, config.input, subject=config.subject, trials=config.trials
+    )
     items, table = items_of(recording, config.average)
     seeds = picture_seeds(
         items, table, average=config.average, seed=config.seed, samples=config.samples
@@ -135,7 +140,7 @@ def reconstruct(
         )
     write_text(output.partial / "config.yaml", _yaml(config))
     return output.finish(
-        result, stimuli=config.stimuli, log=_log(config, recording, result)
+        result, stimuli=config.stimuli, log=_log(config, recording, result, said)
     ), result
 
 
@@ -213,13 +218,17 @@ def _yaml(config: ReconstructConfig) -> str:
     return yaml.safe_dump(config.model_dump(), sort_keys=True)
 
 
-def _log(config: ReconstructConfig, recording: Recording, result: Reconstruction) -> str:
+def _log(
+    config: ReconstructConfig, recording: Recording, result: Reconstruction, said: list[str]
+) -> str:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     run = result.provenance
+    columns = "voxels" if recording.modality == "fmri" else "channels"
     lines = [
         f"{run.started} reconstruct started",
-        f"subject {recording.subject}: {len(recording)} trials x {recording.data.shape[1]} voxels "
-        f"(input {run.input_hash})",
+        f"subject {recording.subject}: {len(recording)} trials x {recording.data.shape[1]} "
+        f"{columns} (input {run.input_hash})",
+        *(f"input converted: {words}" for words in said),
         f"model {run.model} ({run.model_hash}), generator {run.config['generator']}",
         f"{len(result)} items x {run.n_samples} samples, seed {config.seed}, "
         f"average {config.average}",

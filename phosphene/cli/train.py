@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,12 @@ def train_decoder(
         list[str] | None, typer.Option(help="Label, may be repeated. [all of the dataset]")
     ] = None,
     output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Of EEG and MEG: ridge, flat_mlp, tsconv, atm, conv_attention, ... [flat_mlp]"
+        ),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(help="Model whose target and generator are used. [virtual-fmri]"),
@@ -52,8 +58,6 @@ def train_decoder(
     if ctx.invoked_subcommand is not None:
         return
     from phosphene.config import resolve_config
-    from phosphene.pipelines.training.decoder import DecoderConfig
-    from phosphene.pipelines.training.decoder import train_decoder as run
 
     flags = {
         "dataset": dataset,
@@ -66,11 +70,55 @@ def train_decoder(
         "half": True if half else None,
         "seed": seed,
     }
-    settings = resolve_config(DecoderConfig, file=config, sets=sets or (), flags=flags)
-    folder, summary = run(settings, resume=resume)
+    if _is_electric(dataset, config, sets):
+        folder, summary = _electric(flags | {"encoder": encoder}, config, sets, resume)
+    else:
+        from phosphene.pipelines.training.decoder import DecoderConfig
+        from phosphene.pipelines.training.decoder import train_decoder as run
+
+        if encoder is not None:
+            raise _no_encoder(encoder)
+        settings = resolve_config(DecoderConfig, file=config, sets=sets or (), flags=flags)
+        folder, summary = run(settings, resume=resume)
     for name, value in summary.items():
         typer.echo(f"{name} {value:.4g}")
     typer.echo(f"model: {folder}")
+
+
+def _is_electric(dataset: str | None, config: str | None, sets: list[str] | None) -> bool:
+    """Whether the dataset that a command names holds EEG or MEG."""
+    from pathlib import Path
+
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.training.electric_decoder import DatasetChoice
+    from phosphene.schemas import DatasetFile
+
+    choice = resolve_config(DatasetChoice, file=config, sets=sets or (), flags={"dataset": dataset})
+    path = Path(choice.dataset) / "dataset.json"
+    return bool(choice.dataset) and path.is_file() and DatasetFile.load(path).modality != "fmri"
+
+
+def _electric(
+    flags: dict[str, Any], config: str | None, sets: list[str] | None, resume: bool
+) -> tuple[Any, dict[str, float]]:
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.training.electric_decoder import (
+        ElectricDecoderConfig,
+        train_electric_decoder,
+    )
+
+    settings = resolve_config(ElectricDecoderConfig, file=config, sets=sets or (), flags=flags)
+    return train_electric_decoder(settings, resume=resume)
+
+
+def _no_encoder(encoder: str) -> Exception:
+    from phosphene.errors import UsageError
+
+    return UsageError(
+        f"--encoder {encoder} for a dataset of fMRI",
+        expected="no --encoder: a whole decoder of fMRI starts with ridge",
+        remedy="train a network by itself: phosphene train encoder --encoder NAME",
+    )
 
 
 @app.command("autoencoder")
@@ -128,7 +176,11 @@ def train_encoder(
         typer.Option(help="Label; may be repeated for a network. [all, for a network]"),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(help="ridge, mlp, mindeye1, mindeye2 or bit. [ridge]")
+        str | None,
+        typer.Option(
+            help="Of fMRI: ridge, mlp, mindeye1, mindeye2 or bit. [ridge] Of EEG and MEG: ridge, "
+            "flat_mlp, tsconv, atm, conv_attention, ... [flat_mlp]"
+        ),
     ] = None,
     target: Annotated[
         str | None,
@@ -163,6 +215,15 @@ def train_encoder(
         "seed": seed,
     }
     given = sets or ()
+    if _is_electric(dataset, config, sets):
+        flags |= {"subjects": tuple(subject) if subject else None, "base": base}
+        # The encoder alone: predictions are rendered as they are, from noise.
+        flags |= {"prior": "none", "strengths": (1.0,)}
+        folder, summary = _electric(flags, config, sets, resume)
+        for name, value in summary.items():
+            typer.echo(f"{name} {value:.4g}")
+        typer.echo(f"model: {folder}")
+        return
     choice = resolve_config(EncoderChoice, file=config, sets=given, flags={"encoder": encoder})
     if issubclass(BRAIN_ENCODERS.get(choice.encoder), NetworkEncoder):
         from phosphene.pipelines.training.network import NetworkConfig, train_network

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
+from pydantic import ConfigDict, PositiveInt
 from torch import Tensor
 
 from phosphene.checkpoints.registry import model_folder
+from phosphene.config import Config
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.encoders.brain.electric import ELECTRIC_ENCODERS
 from phosphene.encoders.brain.ridge import RidgeEncoder
@@ -51,9 +52,22 @@ from phosphene.schemas import Protocol
 from phosphene.storage import read_json
 from phosphene.types import BrainEmbedding, Recording
 
-__all__ = ["ElectricDecoderConfig", "electric_targets", "read_subjects", "train_electric_decoder"]
+__all__ = [
+    "DatasetChoice",
+    "ElectricDecoderConfig",
+    "electric_targets",
+    "read_subjects",
+    "train_electric_decoder",
+]
 
 ENCODERS = ("ridge", *ELECTRIC_ENCODERS.names())
+
+
+class DatasetChoice(Config):
+    """Which dataset a configuration is for; everything else is read later."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    dataset: str = ""
 
 
 class ElectricDecoderConfig(DecoderConfig):
@@ -69,6 +83,7 @@ class ElectricDecoderConfig(DecoderConfig):
     keep_base: bool = False
     token_rank: PositiveInt = 48
     latent_rank: PositiveInt = 32
+    retrieval_components: PositiveInt = 256
 
     @property
     def named(self) -> ElectricNetwork:
@@ -252,16 +267,15 @@ def _parts(
     chosen: Rendering,
     config: ElectricDecoderConfig,
 ) -> ModelParts:
-    branched = chosen.strength < 1 or base.generator.reads_lowlevel
     latents = base.generator.latents.spec.hash
-    ridge = config.encoder == "ridge"
     return ModelParts(
         encoder=fitted.encoder,
         target=base.target,
         preprocessor=fitted.preprocessor,
         prior=chosen.prior,
-        structure=fitted.structure if ridge and branched else None,
-        branch=StructureBranch(latents, chosen.strength) if branched else None,
+        structure=fitted.structure if config.encoder == "ridge" else None,
+        # A strength of 1 leaves it out until it is asked for.
+        branch=StructureBranch(latents, chosen.strength),
         retrieval=_retrieval(fitted, config),
         protocol=_protocol(dataset, fitted, config),
         generator=base.generator,

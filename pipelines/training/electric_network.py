@@ -42,8 +42,8 @@ class ElectricNetwork(Config):
     bin: PositiveInt | None = None
     whiten_time: bool = True
     width: PositiveInt = 64
-    components: PositiveInt = 48
-    latent_components: PositiveInt = 32
+    components: PositiveInt = 256
+    latent_components: PositiveInt = 64
     training: ElectricTraining = ElectricTraining(
         engine=EngineConfig(
             batch_size=512, learning_rate=1e-3, weight_decay=0.1, epochs=30, warmup_steps=20,

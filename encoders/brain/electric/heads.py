@@ -91,7 +91,8 @@ class ElectricHeads(ElectricEncoder):
         Returns
         -------
         Tensor of shape (n, n_targets)
-            The first component of each part has a standard deviation of 1.
+            Each with a standard deviation of 1: what electrodes pick up, such as contrast, may
+            be a small part of an embedding, and has to be found all the same.
         """
         for name, count in self.components.items():
             flat = values[name].flatten(1).float()
@@ -107,9 +108,9 @@ class ElectricHeads(ElectricEncoder):
                 _, sizes, axes = torch.pca_lowrank(
                     flat - mean, q=min(count + 10, *flat.shape), center=False, niter=4
                 )
-            scale = sizes[0] / len(flat) ** 0.5
+            scale = (sizes[:count] / len(flat) ** 0.5).clamp_min(1e-6 * sizes[0])
             self.get_buffer(f"{name}_mean").copy_(mean)
-            self.get_buffer(f"{name}_axes").copy_(axes.T[:count] * scale)
+            self.get_buffer(f"{name}_axes").copy_(axes.T[:count] * scale[:, None])
         return self.coefficients(values)
 
     def coefficients(self, values: Mapping[str, Tensor]) -> Tensor:
@@ -118,8 +119,7 @@ class ElectricHeads(ElectricEncoder):
 
     def _reduce(self, name: str, values: Tensor) -> Tensor:
         axes, mean = self.get_buffer(f"{name}_axes"), self.get_buffer(f"{name}_mean")
-        scale = axes[0].norm().clamp_min(1e-12)
-        return (values.flatten(1).to(mean) - mean) @ (axes / scale**2).T
+        return (values.flatten(1).to(mean) - mean) @ _inverse(axes)
 
     def forward(
         self, x: Tensor, subject: Tensor | None = None, positions: Tensor | None = None
@@ -153,9 +153,7 @@ class ElectricHeads(ElectricEncoder):
         """Return mean (size,) and map (size, n_outputs) from the main target to that space."""
         main = next(iter(self.components))
         axes, mean = self.get_buffer(f"{main}_axes"), self.get_buffer(f"{main}_mean")
-        reduce = axes / axes[0].norm().clamp_min(1e-12) ** 2
-        weights = reduce.T @ self.project.weight.detach().T
-        return mean, weights
+        return mean, _inverse(axes) @ self.project.weight.detach().T
 
     def index_of(self, subject: str) -> int:
         return self.backbone.index_of(subject)
@@ -168,3 +166,8 @@ class ElectricHeads(ElectricEncoder):
         found = super().encode(recording).main
         with torch.no_grad():
             return BrainEmbedding(**self.parts_of(self.regress(found)), retrieval=found)
+
+
+def _inverse(axes: Tensor) -> Tensor:
+    """Return what turns centred targets into coefficients (size, count) of orthogonal axes."""
+    return (axes / axes.square().sum(dim=1, keepdim=True).clamp_min(1e-20)).T

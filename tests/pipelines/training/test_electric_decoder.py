@@ -1,0 +1,192 @@
+"""`phosphene train` on EEG through the command line, on tiny parts, and pictures from epochs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from phosphene.cli.app import app, reconstruct_app
+from phosphene.data.pictures import Pictures
+from phosphene.data.prepare import write_subject
+from phosphene.data.sensor_preprocessing import SensorPreprocessor
+from phosphene.encoders.brain.electric.heads import ElectricHeads
+from phosphene.encoders.brain.ridge import RidgeEncoder
+from phosphene.errors import InputError
+from phosphene.pipelines.model_folder import load_model
+from phosphene.pipelines.reconstructor import Reconstructor
+from phosphene.sensors import SensorInfo
+from phosphene.storage import save_array
+from phosphene.trials import complete_trials
+from phosphene.types import Recording
+
+N, CHANS, TIMES = 40, 6, 40
+NAMES = ("Oz", "O1", "O2", "POz", "P3", "P4")
+INFO = SensorInfo(NAMES, 100.0, -0.1, unit="V", reference="average")
+
+
+def epochs(
+    pictures: Pictures, subject: str, rows: np.ndarray, splits: np.ndarray, seed: int = 0
+) -> Recording:
+    """Samples after the picture are a noisy linear map of it, the same for all subjects."""
+    flat = pictures.reshape(len(pictures), -1) / 255.0
+    maps = np.random.default_rng(5).standard_normal((flat.shape[1], CHANS, TIMES - 10))
+    rng = np.random.default_rng([int(subject), seed])
+    data = rng.standard_normal((len(rows), CHANS, TIMES))
+    data[:, :, 10:] += np.einsum("nd,dct->nct", (flat - flat.mean(0))[rows], maps) / 3
+    table = pd.DataFrame({"stimulus_id": [f"{row:03d}" for row in rows], "split": splits})
+    table = complete_trials(table, len(rows))
+    return Recording((1e-6 * data).astype(np.float32), "eeg", subject, table, info=INFO)
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny_pictures: Pictures, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("eeg")
+    save_array(root / "stimuli.npy", tiny_pictures)
+    rows = np.tile(np.arange(N), 3)
+    splits = np.select([rows >= N - 4, rows >= N - 12], ["test", "validation"], "train")
+    for subject in ("01", "02"):
+        recording = epochs(tiny_pictures, subject, rows, splits)
+        write_subject(root / "data", recording, root / "stimuli.npy", dtype="float16")
+    return root / "data"
+
+
+def arguments(dataset: Path, parts: Path, output: Path, *more: str) -> list[str]:
+    sets = {
+        "token_rank": 4, "latent_rank": 4, "prior": "identity", "strengths": "[0.5,1.0]",
+        "guidance_scales": "[1.0]", "validation_pictures": 4, "network.components": 6,
+        "network.latent_components": 4, "network.width": 8, "network.bin": 2,
+        "network.training.engine.epochs": 3, "network.training.engine.batch_size": 32,
+        "network.window": "[0,0.3]",
+    }  # fmt: skip
+    return [
+        "train", *more, "--dataset", str(dataset), "--output", str(output),
+        "--target", str(parts / "target"), "--set", f"generator={parts / 'generator'}",
+        *(text for key, value in sets.items() for text in ("--set", f"{key}={value}")),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["ridge", "flat_mlp"])
+def model(
+    request: pytest.FixtureRequest,
+    dataset: Path,
+    tiny_parts_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    output = tmp_path_factory.mktemp("model") / request.param
+    line = arguments(dataset, tiny_parts_folder, output)
+    result = CliRunner().invoke(app, [*line, "--encoder", request.param])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == f"model: {output}"
+    return output
+
+
+def test_one_folder_holds_sensors_encoder_and_everything_else(model: Path) -> None:
+    parts = load_model(str(model))
+    assert isinstance(parts.preprocessor, SensorPreprocessor)
+    assert parts.preprocessor.protocol.info.ch_names == NAMES
+    kinds = {"ridge": RidgeEncoder, "flat_mlp": ElectricHeads}
+    assert isinstance(parts.encoder, kinds[model.name])
+    assert parts.protocol.n_train_trials == {"01": 84, "02": 84}
+    assert "036" not in parts.protocol.train_stimulus_ids
+    assert "whitened" in parts.protocol.normalisation
+    assert not list(model.glob(".*"))
+    model_files = {path.name for path in model.iterdir()}
+    assert "encoder-training" not in model_files
+
+
+def write_epochs(folder: Path, recording: Recording, *, sfreq: float = 100.0) -> Path:
+    mne = pytest.importorskip("mne")
+    extra = ["EOG" if name == "extra" else name for name in ("extra", *reversed(NAMES))]
+    made = mne.create_info(extra, sfreq, ["eog", *["eeg"] * CHANS])
+    made["description"] = "reference: average"
+    data = np.concatenate([recording.data[:, :1], recording.data[:, ::-1]], axis=1)
+    if sfreq != 100.0:
+        data = np.repeat(data, round(sfreq / 100), axis=2)
+    names = recording.trials["stimulus_id"].tolist()
+    codes = {name: number for number, name in enumerate(sorted(set(names)), start=1)}
+    events = np.array([[1000 * row, 0, codes[name]] for row, name in enumerate(names)])
+    made = mne.EpochsArray(
+        data.astype(np.float64), made, events, tmin=-0.1, event_id=codes, baseline=None,
+        verbose="error",
+    )  # fmt: skip
+    path = folder / "new_epo.fif"
+    made.save(path, verbose="error")
+    return path
+
+
+def test_epochs_of_mne_become_pictures_whatever_their_order_and_rate(
+    model: Path, tiny_pictures: Pictures, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = np.tile(np.arange(N - 4, N), 2)
+    given = epochs(tiny_pictures, "01", rows, np.full(len(rows), "test"), seed=1)
+    path = write_epochs(tmp_path, given)
+    line = [
+        "--subject", "01", "--input", str(path), "--model", str(model), "--average", "stimulus",
+        "--output", str(tmp_path / "out"), "--steps", "2",
+    ]  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        result = CliRunner().invoke(reconstruct_app, line)
+    assert result.exit_code == 0, result.output
+    assert "channels put in the model's order" in caplog.text
+    log = (tmp_path / "out" / "log.txt").read_text(encoding="utf-8")
+    assert "8 trials x 6 channels" in log
+    assert "input converted: channels put in the model's order" in log
+    assert len(list((tmp_path / "out").rglob("*_image.png"))) == 4
+    same = Reconstructor.from_pretrained(model, device="cpu")
+    result_here = same.reconstruct(given, subject="01", average="stimulus", num_inference_steps=2)
+    stored = np.load(tmp_path / "out" / "embeddings.npz")
+    for name, values in result_here.embeddings.items():
+        np.testing.assert_allclose(stored[name], values, atol=2e-2, err_msg=name)
+    assert ("retrieval" in stored.files) == (model.name != "ridge")
+
+
+def test_what_cannot_be_converted_is_one_error(
+    model: Path, tiny_pictures: Pictures, tmp_path: Path
+) -> None:
+    rows = np.arange(4)
+    given = epochs(tiny_pictures, "01", rows, np.full(4, "test"))
+    reconstructor = Reconstructor.from_pretrained(model, device="cpu")
+    short = replace(given, data=given.data[:, :, :20])
+    with pytest.raises(InputError, match="window of the model"):
+        reconstructor.reconstruct(short, subject="01")
+    fewer = replace(given, data=given.data[:, :5], info=INFO.select(range(5)))
+    with pytest.raises(InputError, match="no channel P4"):
+        reconstructor.reconstruct(fewer, subject="01")
+    whitened = replace(given, info=replace(INFO, unit="whitened"))
+    with pytest.raises(InputError, match="whitened"):
+        reconstructor.reconstruct(whitened, subject="01")
+    with pytest.raises(InputError, match="fMRI"):
+        reconstructor.parts.preprocessor.space("01")
+
+
+def test_a_stranger_goes_through_a_network_and_not_through_ridge(
+    model: Path, tiny_pictures: Pictures, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    given = epochs(tiny_pictures, "07", np.arange(4), np.full(4, "test"))
+    path = write_epochs(tmp_path, given)
+    reconstructor = Reconstructor.from_pretrained(model, device="cpu")
+    recording = reconstructor.read(path, subject="07")
+    assert "unknown to the model" in caplog.text
+    if model.name == "ridge":
+        with pytest.raises(Exception, match="sub-07"):
+            reconstructor.embed(recording)
+    else:
+        assert len(reconstructor.embed(recording)) == 4
+
+
+def test_an_encoder_alone_is_trained_too(
+    dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+) -> None:
+    line = arguments(dataset, tiny_parts_folder, tmp_path / "model", "encoder")
+    result = CliRunner().invoke(app, [*line, "--subject", "02", "--encoder", "flat_mlp"])
+    assert result.exit_code == 0, result.output
+    parts = load_model(str(tmp_path / "model"))
+    assert (parts.preprocessor.subjects, parts.prior) == (["02"], None)
+    assert parts.branch is not None
+    assert parts.branch.strength == 1
