@@ -81,7 +81,7 @@ def _ratio(data: Array, codes: Array, counts: Array) -> Array:
     # Means of equal trials are off by rounding: that is no noise.
     noise = np.where(noise > ROUNDING * np.square(data).mean(axis=0), noise, 0)
     noiseless = np.where(signal > 0, np.inf, 0.0)
-    return np.sqrt(np.divide(signal, noise, out=noiseless, where=noise > 0))
+    return np.asarray(np.sqrt(np.divide(signal, noise, out=noiseless, where=noise > 0)))
 
 
 def noise_ceiling(ncsnr: Array | float, n_trials: int) -> Array:

@@ -50,7 +50,7 @@ def standardise(block: Array, training: Array, *, where: str) -> Array:
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
     floor = 1e-6 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
     inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > floor)
-    return ((block - mean) * inverse).astype(np.float32)
+    return np.asarray((block - mean) * inverse, dtype=np.float32)
 
 
 def scale_groups(

@@ -175,7 +175,7 @@ def _validation(trials: pd.DataFrame, split: Array, inside: Array, count: int, s
             expected="fewer than there are, and a form that names its pictures",
         )
     drawn = sorted(known, key=lambda name: entropy_of("nsd validation", seed, str(name)))[:count]
-    return np.isin(numbers, drawn) & (split == "train")
+    return np.asarray(np.isin(numbers, drawn) & (split == "train"))
 
 
 def check_test_set(part: SubjectPart, chosen: Chosen, subject: str, protocol: str) -> None:

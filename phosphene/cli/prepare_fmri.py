@@ -9,6 +9,7 @@ import typer
 
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import Seed
+from phosphene.cli.prepare_check import check
 from phosphene.cli.spaced_lists import parse_numbers, spaced, split_values
 
 __all__ = ["register"]
@@ -25,6 +26,8 @@ Dtype = Annotated[str, typer.Option(help="float32 or float16 on disk.")]
 def register(app: typer.Typer) -> None:
     """Add the commands to ``phosphene prepare``."""
     app.command("nsd", cls=spaced("--subjects", "--sessions", "--test-sessions"))(nsd)
+    app.command("bids", cls=spaced("--subjects", "--trial-type", "--test"))(bids)
+    app.command("check")(check)
 
 
 def required(**flags: str | None) -> None:
@@ -125,3 +128,90 @@ def nsd(
     chosen = split_values(subjects) or ["01", "02", "05", "07"]
     dataset, found, notes = prepare_nsd(str(source), str(output), chosen, settings)
     tell(dataset, notes, found)
+
+
+@guarded
+def bids(
+    source: Annotated[
+        str | None,
+        typer.Option(help="Dataset in BIDS form, or the folder that fMRIPrep wrote."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Label that stands after task-.")] = None,
+    model: Annotated[
+        str, typer.Option(help="lss (each trial against the rest) or lsa (all at once).")
+    ] = "lss",
+    output: Output = None,
+    subjects: Annotated[
+        list[str] | None,
+        typer.Option("--subjects", "--subject", help="Labels, such as 01 02. [all]"),
+    ] = None,
+    raw: Annotated[
+        str | None, typer.Option(help="Dataset with the events, where it lies elsewhere.")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Space of fMRIPrep's series, such as T1w.")
+    ] = None,
+    roi: Annotated[
+        str | None, typer.Option(help="Mask or ATLAS:LABELS. [in the brain in every run]")
+    ] = None,
+    stimuli: Annotated[
+        str | None, typer.Option(help="Folder of pictures, named as the stimuli are.")
+    ] = None,
+    stimulus_column: Annotated[
+        str | None, typer.Option(help="Column of the events that says what was shown.")
+    ] = None,
+    trial_type: Annotated[
+        list[str] | None, typer.Option(help="Kinds of events that are trials. [all shown]")
+    ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(help="Test trials: COLUMN=PATTERN, such as 'session=test*'."),
+    ] = None,
+    confounds: Annotated[
+        str, typer.Option(help="auto, none, or names: motion,wm_csf,high_pass,compcor,...")
+    ] = "auto",
+    hrf: Annotated[str, typer.Option(help="Response: glover, spm, ... as in nilearn.")] = "glover",
+    high_pass: Annotated[float, typer.Option(help="Cut-off of drifts in hertz.")] = 0.01,
+    tr: Annotated[
+        float | None, typer.Option(help="Repetition time in seconds. [as sidecars say]")
+    ] = None,
+    normalise: Annotated[
+        str, typer.Option(help="Z-score within session, run or none, by training trials.")
+    ] = "session",
+    reliability: Reliability = None,
+    name: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the recordings.")] = "unknown",
+    dtype: Dtype = "float32",
+) -> None:
+    """Estimate single-trial betas from BOLD series with events: raw, or from fMRIPrep."""
+    from phosphene.data.bold.prepare import BidsSettings, prepare_bids
+    from phosphene.data.bold.single_trials import MODELS
+    from phosphene.errors import UsageError, check_option
+
+    required(source=source, output=output)
+    if task is None:
+        raise UsageError("--task is not given", expected="--task LABEL, as in task-LABEL")
+    settings = BidsSettings(
+        task=task.removeprefix("task-"),
+        model=check_option("model", model, MODELS),
+        space=space,
+        raw=None if raw is None else Path(raw),
+        roi=roi,
+        confounds=confounds,
+        hrf=hrf,
+        high_pass=high_pass,
+        tr=tr,
+        stimulus_column=stimulus_column,
+        kinds=split_values(trial_type) or None,
+        test=split_values(test) or None,
+        normalise=normalise,
+        stimuli=stimuli,
+        reliability=reliability,
+        name=name,
+        licence=licence,
+        dtype=check_option("dtype", dtype, ["float16", "float32"]),  # type: ignore[arg-type]
+    )
+    dataset, notes = prepare_bids(
+        str(source), str(output), split_values(subjects) or None, settings
+    )
+    tell(dataset, notes)

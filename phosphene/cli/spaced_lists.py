@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
-import click
 from typer.core import TyperCommand
 
 from phosphene.errors import UsageError
@@ -20,7 +20,7 @@ class SpacedLists(TyperCommand):
 
     spaced_flags: tuple[str, ...] = ()
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _joined(args, self.spaced_flags))
 
 
