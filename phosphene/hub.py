@@ -10,7 +10,7 @@ from typing import Any
 from phosphene.errors import AssetError, PhospheneError
 from phosphene.names import require
 
-__all__ = ["go_offline", "hub_folder", "is_offline"]
+__all__ = ["go_offline", "hub_folder", "is_offline", "upload_folder"]
 
 SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -62,3 +62,44 @@ def hub_folder(repo_id: str) -> Path:
             expected="a reachable hub or a copy in the local cache",
             remedy="download it where there is a network, then name it with local-dir:PATH",
         ) from error
+
+
+def upload_folder(folder: Path, repo_id: str, *, private: bool) -> str:
+    """Upload a folder as a model of the hub, which is made if it is not there.
+
+    Parameters
+    ----------
+    folder : Path
+    repo_id : str
+        ``OWNER/NAME``; the token of this machine is used (``hf auth login``).
+    private : bool
+        Of a new one; one that is there stays as it is.
+
+    Returns
+    -------
+    str
+        Its address.
+
+    Raises
+    ------
+    AssetError
+        If the hub is off, cannot be reached, or refuses.
+    """
+    hub = require("huggingface_hub", "diffusers")
+    if is_offline():
+        raise AssetError(
+            f"{repo_id} cannot be uploaded: access to the hub is off",
+            expected="a connection to the hub",
+            remedy="leave --offline and HF_HUB_OFFLINE away",
+        )
+    try:
+        client = hub.HfApi()
+        address = str(client.create_repo(repo_id, private=private, exist_ok=True))
+        client.upload_folder(repo_id=repo_id, folder_path=folder)
+    except Exception as error:  # the hub client raises a family of network and HTTP errors
+        raise AssetError(
+            f"{repo_id} could not be uploaded ({type(error).__name__}: {error})",
+            expected="a reachable hub, and a token that may write there",
+            remedy="log in with `hf auth login`, and check the name",
+        ) from error
+    return address

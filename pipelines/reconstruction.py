@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from phosphene.data.pictures import Pictures, read_picture
 from phosphene.data.readers import read_trials
 from phosphene.data.readers.damage import reading
-from phosphene.errors import InputError
+from phosphene.errors import InputError, check_option
 from phosphene.schemas import MetricsFile, RunFile
 from phosphene.storage import load_array
 from phosphene.trials import OUTPUT_COLUMNS, UNKNOWN
@@ -58,6 +58,26 @@ class Reconstruction:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def convert(self, output_type: Literal["np", "pil", "pt"]) -> Any:
+        """Return the pictures in another form.
+
+        Parameters
+        ----------
+        output_type : {"np", "pil", "pt"}
+            ``np``: :attr:`images`. ``pil``: a list of items, each a list of samples. ``pt``: float
+            Tensor (n_items, n_samples, 3, H, W) in 0..1.
+        """
+        check_option("output_type", output_type, ("np", "pil", "pt"))
+        if output_type == "np":
+            return self.images
+        if output_type == "pt":
+            import torch
+
+            return torch.from_numpy(self.images).movedim(-1, -3).float() / 255
+        from PIL import Image
+
+        return [[Image.fromarray(sample) for sample in item] for item in self.images]
 
     def save(self, folder: str | os.PathLike[str], *, stimuli: bool = True) -> Path:
         """Write the output folder; ``stimuli=False`` keeps shown pictures out of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ import numpy as np
 
 from phosphene.data.pictures import Pictures
 from phosphene.errors import UsageError
+from phosphene.hub import upload_folder
 from phosphene.names import check_subject
 from phosphene.pipelines.assembly import assemble
 from phosphene.pipelines.captioning.base import open_captioner
 from phosphene.pipelines.devices import choose_device
+from phosphene.pipelines.generators.step_progress import StepEnd
 from phosphene.pipelines.items import (
     averaging_words,
     embedding_arrays,
@@ -103,9 +106,34 @@ class Reconstructor:
         self.detail = choose_detail(parts, detail)
         self.captioner = None if caption is None else open_captioner(caption, parts.target)
         self.generator.captioner = self.captioner
-        for part in (*parts.components.values(), self.generator, self.captioner):
+        self._move()
+
+    def to(
+        self, device: str | torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> Reconstructor:
+        """Move every part to a device.
+
+        Parameters
+        ----------
+        device : str or torch.device, optional
+            Where it stays by default.
+        dtype : torch.dtype, optional
+            That the generator denoises in; encoders, priors and autoencoders stay in float32.
+        """
+        if device is not None:
+            self.device = choose_device(str(device))
+        self._move(dtype)
+        return self
+
+    def _move(self, dtype: torch.dtype | None = None) -> None:
+        for part in (*self.parts.components.values(), self.captioner):
             if hasattr(part, "to"):
                 part.to(self.device)
+        self.generator.to(self.device, dtype)
+
+    def set_progress_bar_config(self, **settings: Any) -> None:
+        """Set the generator's bar over steps, with the arguments of tqdm."""
+        self.generator.set_progress_bar_config(**settings)
 
     @classmethod
     def from_pretrained(
@@ -176,6 +204,16 @@ class Reconstructor:
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model folder."""
         return save_model(folder, self.parts, {})
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True) -> str:
+        """Upload the model folder, with its card, as ``OWNER/NAME``; return its address.
+
+        A new repository is private unless asked for otherwise. ``from_pretrained`` takes it as
+        ``hf-hub:OWNER/NAME``.
+        """
+        with tempfile.TemporaryDirectory() as place:
+            folder = self.save_pretrained(Path(place) / repo_id.rpartition("/")[2])
+            return upload_folder(folder, repo_id, private=private)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -252,6 +290,7 @@ class Reconstructor:
         *,
         batch_size: int = DEFAULT_BATCH,
         num_inference_steps: int | None = None,
+        callback_on_step_end: StepEnd | None = None,
     ) -> Iterator[tuple[int, Pictures]]:
         """Yield ``(first item, pictures (n, n_samples, H, W, 3))`` batch by batch.
 
@@ -262,11 +301,19 @@ class Reconstructor:
             Seed of each picture, from :func:`phosphene.seeds.item_seed`.
         batch_size : int
             Items rendered at a time.
+        num_inference_steps, callback_on_step_end
+            As for :meth:`reconstruct`.
         """
+        rendering = replace(self.rendering, tell=callback_on_step_end)
+        if callback_on_step_end is not None and not self.generator.tells_steps:
+            raise UsageError(
+                f"`callback_on_step_end` for the generator {self.generator.name}",
+                expected="a generator that takes steps",
+            )
         for start in range(0, len(embedding), batch_size):
             part = embedding[start : start + batch_size]
             columns = [
-                self.rendering.pictures(part, column, num_inference_steps=num_inference_steps)
+                rendering.pictures(part, column, num_inference_steps=num_inference_steps)
                 for column in seeds[start : start + batch_size].T.tolist()
             ]
             yield start, np.stack(columns, axis=1)
@@ -301,6 +348,7 @@ class Reconstructor:
         batch_size: int = DEFAULT_BATCH,
         num_inference_steps: int | None = None,
         trials: str | os.PathLike[str] | pd.DataFrame | None = None,
+        callback_on_step_end: StepEnd | None = None,
     ) -> Reconstruction:
         """Turn a recording into pictures.
 
@@ -323,6 +371,8 @@ class Reconstructor:
             For generators that take steps.
         trials : path or DataFrame, optional
             Trials table of a recording that is read from a file.
+        callback_on_step_end : callable, optional
+            Called with number, time and latents after every step of a block of pictures.
 
         Returns
         -------
@@ -340,7 +390,11 @@ class Reconstructor:
         embedding = self.embed(items)
         seeds = picture_seeds(items, table, average=average, seed=seed, samples=samples)
         batches = self.render(
-            embedding, seeds, batch_size=batch_size, num_inference_steps=num_inference_steps
+            embedding,
+            seeds,
+            batch_size=batch_size,
+            num_inference_steps=num_inference_steps,
+            callback_on_step_end=callback_on_step_end,
         )
         total = -(-len(items) // batch_size)
         images = np.concatenate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from phosphene.data.pictures import Pictures
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.pipelines.generators.base import Generator
+from phosphene.pipelines.generators.step_progress import StepEnd
 from phosphene.priors.base import Prior
 from phosphene.priors.detail import BorrowedDetail
 from phosphene.seeds import item_seed
@@ -37,6 +39,8 @@ class Rendering:
         Used where the embedding has features to search with.
     features : StimulusEncoder, optional
         What the features are of; looks at pictures with detail of several lenders.
+    tell : callable, optional
+        Called after every step of a block, by generators that tell them.
     """
 
     generator: Generator
@@ -45,6 +49,7 @@ class Rendering:
     start: Callable[[BrainEmbedding], Tensor] | None = None
     detail: BorrowedDetail | None = None
     features: StimulusEncoder | None = None
+    tell: StepEnd | None = None
 
     def pictures(
         self,
@@ -85,6 +90,7 @@ class Rendering:
         if self.prior is not None:
             embedding = self.prior.sample(embedding, generators=generators)
         started = self.start is not None and self.strength < 1
+        more: dict[str, Any] = {} if self.tell is None else {"callback_on_step_end": self.tell}
         return np.asarray(
             self.generator.generate(
                 embedding,
@@ -92,6 +98,7 @@ class Rendering:
                 strength=self.strength,
                 generators=generators,
                 num_inference_steps=steps,
+                **more,
             )
         )
 

@@ -32,6 +32,7 @@ class Generator(ABC):
     latents: LatentTarget | None = None
     # Says what an embedding is of; generators that were opened for captions draw after it.
     captioner: Captioner | None = None
+    tells_steps: ClassVar[bool] = False  # whether it takes `callback_on_step_end`
 
     @classmethod
     @abstractmethod
@@ -58,9 +59,12 @@ class Generator(ABC):
         """Return whether it renders as many pictures at a time as fit, from now on."""
         return False  # only published generators choose
 
+    def set_progress_bar_config(self, **settings: Any) -> None:  # noqa: B027 - most show none
+        """Set the bar over steps (arguments of tqdm); nothing where none is shown."""
+
     @abstractmethod
-    def to(self, device: str | torch.device) -> Self:
-        """Move its networks to a device."""
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
+        """Move its networks to a device, and denoise in another precision if one is named."""
 
     @abstractmethod
     def generate(

@@ -68,8 +68,8 @@ class ControlNetDepth(IPAdapter):
             **base.components, controlnet=found, requires_safety_checker=False
         )
 
-    def to(self, device: str | torch.device) -> Self:
-        super().to(device)
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
+        super().to(device, dtype)
         self.controlnet.to(self.unet.dtype)
         return self
 

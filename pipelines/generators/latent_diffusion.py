@@ -23,6 +23,7 @@ from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.encoders.stimulus.latents import LatentTarget, load_network
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.base import Generator, to_uint8
+from phosphene.pipelines.generators.step_progress import StepEnd
 from phosphene.schemas import ComponentFile
 from phosphene.types import BrainEmbedding
 
@@ -47,6 +48,7 @@ class LatentDiffusion(Generator):
     """
 
     name: ClassVar[str] = "latent-diffusion"
+    tells_steps: ClassVar[bool] = True
     latents: LatentTarget
 
     def __init__(
@@ -113,9 +115,9 @@ class LatentDiffusion(Generator):
             },
         ).save(folder / "config.json")
 
-    def to(self, device: str | torch.device) -> Self:
-        self.unet.to(device)
-        self.latents.to(device)
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
+        self.unet.to(device, dtype)
+        self.latents.to(device)  # in float32: half precision overflows in some autoencoders
         return self
 
     @torch.no_grad()
@@ -128,6 +130,7 @@ class LatentDiffusion(Generator):
         generators: Sequence[torch.Generator],
         num_inference_steps: int | None = None,
         output_type: Literal["np", "pt"] = "np",
+        callback_on_step_end: StepEnd | None = None,
     ) -> Pictures | Tensor:
         self.check(condition, generators)
         steps = self.steps if num_inference_steps is None else num_inference_steps
@@ -150,14 +153,18 @@ class LatentDiffusion(Generator):
         skipped = 0 if init is None else steps - round(steps * strength)
         found = in_equal_blocks(
             lambda begin, drawn, *rows: self._denoise(
-                begin, drawn, Decoded(**dict(zip(inputs, rows, strict=True))), steps, skipped
+                begin,
+                drawn,
+                Decoded(**dict(zip(inputs, rows, strict=True))),
+                (steps, skipped),
+                callback_on_step_end,
             ),
             start,
             noise,
             *inputs.values(),
             size=BLOCK,
         )
-        pictures = in_equal_blocks(self.latents.decode, found, size=BLOCK)
+        pictures = in_equal_blocks(self.latents.decode, found.float(), size=BLOCK)
         return to_uint8(pictures) if output_type == "np" else pictures
 
     def _latents_of(self, init: Tensor) -> Tensor:
@@ -183,9 +190,15 @@ class LatentDiffusion(Generator):
         }
 
     def _denoise(
-        self, start: Tensor, noise: Tensor, decoded: Decoded, steps: int, skipped: int
+        self,
+        start: Tensor,
+        noise: Tensor,
+        decoded: Decoded,
+        steps_skipped: tuple[int, int],
+        tell: StepEnd | None,
     ) -> Tensor:
         """Denoise from ``start``, leaving out the first steps; from pure noise if none is."""
+        steps, skipped = steps_skipped
         if skipped == steps:
             return start
         scheduler: Any = type(self.scheduler).from_config(self.scheduler.config)
@@ -193,8 +206,10 @@ class LatentDiffusion(Generator):
         times = scheduler.timesteps[skipped:]
         scheduler.set_begin_index(skipped)
         current = scheduler.add_noise(start, noise, times[:1]) if skipped else noise
-        for time in times:
+        for number, time in enumerate(times):
             current = scheduler.step(self._predict(current, time, decoded), time, current)[0]
+            if tell is not None:
+                tell(number, time, current)
         return current
 
     def _predict(self, noisy: Tensor, time: Tensor, decoded: Decoded) -> Tensor:

@@ -95,10 +95,10 @@ class OnDemand(Generator):
         made._device = self._device
         return made
 
-    def to(self, device: str | torch.device) -> Self:
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
         self._device = device
         if self._opened is not None:
-            self._opened.to(device)
+            self._opened.to(device, dtype)
         return self
 
     def batch_by_memory(self) -> bool:

@@ -98,9 +98,9 @@ class Refine(PretrainedGenerator):
         more = {"text_embeds": pooled, "time_ids": size_rows(self.size, pooled)}
         return {"encoder_hidden_states": text, "added_cond_kwargs": more}
 
-    def to(self, device: str | torch.device) -> Self:
-        self.inner.to(device)
-        return super().to(device)
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
+        self.inner.to(device, dtype)
+        return super().to(device, dtype)
 
     @torch.no_grad()
     def generate(

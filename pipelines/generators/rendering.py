@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -67,6 +67,8 @@ class RenderingGenerator(Generator):
     prompt : dict of str to Tensor
         Encoded prompts, where the networks take any.
     """
+
+    tells_steps: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -195,9 +197,12 @@ class RenderingGenerator(Generator):
         """
         self._bar = settings
 
-    def to(self, device: str | torch.device) -> Self:
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
         self.device = torch.device(device)
         automatic = torch.float16 if self.device.type == "cuda" else torch.float32
+        if dtype is not None:
+            named = str(dtype).removeprefix("torch.")
+            self.options = self.options.model_copy(update={"dtype": named})
         named = self.options.dtype
         dtype = automatic if named == "auto" else getattr(torch, named)
         self.unet.to(dtype=dtype)

@@ -70,7 +70,7 @@ class RetrievalGenerator(Generator):
     def settings(self) -> dict[str, str]:
         return {"index": self.index.file.hash}
 
-    def to(self, device: str | torch.device) -> Self:
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
         return self
 
     def init(self, condition: BrainEmbedding, *, size: int | None = None) -> torch.Tensor:

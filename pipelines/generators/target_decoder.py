@@ -47,7 +47,7 @@ class TargetDecoder(Generator):
     def save(self, folder: Path) -> None:
         """Write nothing: the decoder lies in the target's own folder."""
 
-    def to(self, device: str | torch.device) -> Self:
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Self:
         return self
 
     def generate(
