@@ -9,6 +9,7 @@ import typer
 
 import phosphene
 from phosphene.cli import (
+    convert,
     datasets,
     doctor,
     evaluate,
@@ -69,6 +70,7 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
 app.command("retrieve")(retrieve.retrieve)
+app.command("convert")(convert.convert)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 reconstruct_app.command(epilog=EPILOG)(reconstruct.reconstruct)

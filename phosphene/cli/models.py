@@ -27,6 +27,7 @@ def list_models() -> None:
         typer.echo(f"{name:28} decoder    {model.megabytes:7.0f} MB  {model.description}")
     for name, entry in known_generators().items():
         typer.echo(f"{name:28} generator  {entry.megabytes:7.0f} MB  {entry.description}")
+    _list_weights()
 
 
 @app.command("show")
@@ -38,6 +39,16 @@ def show(name: str) -> None:
     model = known_models().get(name)
     if model is not None:
         _print(model.model_dump())
+        return
+    from phosphene.checkpoints.converters.published import known_weights
+
+    weights = known_weights().get(name)
+    if weights is not None:
+        size = "not known" if weights.megabytes is None else f"{weights.megabytes:.0f} MB"
+        content = {"name": name, **weights.model_dump(exclude={"megabytes"}), "size": size}
+        numbers = weights.numbers.items()
+        content["numbers"] = [f"{protocol}: {figures}" for protocol, figures in numbers]
+        _print(content)
         return
     found, entry = _published(name)
     typer.echo(f"{'name':14} {found}")
@@ -108,6 +119,24 @@ def convert(
         )
     folder = convert_unclip_checkpoint(file, output)
     typer.echo(f"generator: {found}:local-dir:{folder}")
+
+
+def _list_weights() -> None:
+    """List published weights: size, whether they convert, where they lie, licence, numbers."""
+    from phosphene.checkpoints.converters.published import known_weights
+
+    for name, entry in known_weights().items():
+        size = "      ?" if entry.megabytes is None else f"{entry.megabytes:7.0f}"
+        figures = "; ".join(f"{key}: {value}" for key, value in entry.numbers.items())
+        facts = (
+            entry.description,
+            f"converts (--from {entry.family}): {entry.converts}",
+            entry.address,
+            f"licence: {entry.licence}",
+            entry.paper,
+            figures or "no numbers",
+        )
+        typer.echo(f"{name:28} weights    {size} MB  {' | '.join(facts)}")
 
 
 def _published(name: str) -> tuple[str, Any]:
