@@ -255,6 +255,79 @@ def _closed_form(encoder: str) -> Exception:
     )
 
 
+@app.command("subjects")
+@guarded
+def train_subjects(
+    dataset: Annotated[
+        str | None, typer.Option(help="Folder written by `phosphene prepare`, with test trials.")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="New or empty folder.")] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(help="within, joint (one for all) or loso (from all others). [within]"),
+    ] = None,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="As for `phosphene train`; repeatable. [flat_mlp]")
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Label, may be repeated. [all of the dataset]")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="May be repeated. [0]")] = None,
+    alignment: Annotated[
+        bool, typer.Option("--alignment", help="Whiten sensors by the subject's own trials.")
+    ] = False,
+    whitening: Annotated[
+        bool, typer.Option("--whitening", help="Whiten the subject's embeddings.")
+    ] = False,
+    csls: Annotated[
+        bool, typer.Option("--csls", help="Scale scores by those of nearest neighbours.")
+    ] = False,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="CSLS with a number of neighbours per trial.")
+    ] = False,
+    procrustes: Annotated[
+        bool, typer.Option("--procrustes", help="Recover an orthogonal map from the test itself.")
+    ] = False,
+    calibration: Annotated[
+        int | None,
+        typer.Option(help="Unlabelled trials to learn from; 0: the test, transductive. [50]"),
+    ] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    resume: Resume = False,
+) -> None:
+    """Retrieval from EEG or MEG within, of all, or of left-out subjects: a table per subject."""
+    from phosphene.config import resolve_config
+    from phosphene.pipelines.training.electric_subjects import SubjectsConfig, compare_subjects
+
+    flags = {
+        "dataset": dataset,
+        "output": output,
+        "scheme": scheme,
+        "encoders": tuple(encoder) if encoder else None,
+        "subjects": tuple(subject) if subject else None,
+        "seeds": tuple(seed) if seed else None,
+        "alignment": alignment or None,
+        "whitening": whitening or None,
+        "csls": csls or None,
+        "adaptive": adaptive or None,
+        "procrustes": procrustes or None,
+        "calibration": calibration,
+    }
+    settings = resolve_config(SubjectsConfig, file=config, sets=sets or (), flags=flags)
+    folder, table, summary = compare_subjects(settings, resume=resume)
+    shown = ["encoder", "calibration", "setting", "repetitions", "subject", "top1", "top5"]
+    means = table.groupby(shown[:5], sort=False)[shown[5:]].mean().reset_index()
+    typer.echo(means.to_string(index=False, float_format="%.3f"))
+    for row in summary.to_dict("records"):
+        typer.echo(
+            f"{row['scheme']} {row['encoder']}, {row['repetitions']} repetitions, "
+            f"{row['calibration']} ({row['setting']}): top-1 {row['top1']:.3f}, "
+            f"top-5 {row['top5']:.3f} [{row['top5_low']:.3f}, {row['top5_high']:.3f}]"
+        )
+    typer.echo(f"table: {folder / 'subjects.tsv'}")
+
+
 @app.command("adapt")
 @guarded
 def train_adapt(
