@@ -8,10 +8,12 @@ import typer
 
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import ConfigFile, Resume, Seed, Sets, Subject
+from phosphene.cli.train_video import train_video
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.command("video")(train_video)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,295 @@
+"""Ridge decoder of clips: a window of volumes to everything a video generator can use.
+
+One linear trunk per subject, shared by all heads: the directions of the window in which the fitted
+values of all heads together vary most (reduced-rank ridge with an alpha per head, each head
+scaled to the same total variance first). Closed form; the baseline of anything deeper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phosphene.batches import in_equal_blocks
+from phosphene.component import Component, record_config
+from phosphene.encoders.brain.ridge import ALPHAS
+from phosphene.encoders.brain.ridge_solver import solve_ridge
+from phosphene.encoders.brain.ridge_spectrum import decompose
+from phosphene.errors import InputError, UsageError
+from phosphene.names import check_subject
+
+__all__ = ["HEADS", "VideoRidge"]
+
+Array = np.ndarray[Any, Any]
+HEADS = ("tokens", "features", "lowlevel", "flow", "motion_energy", "cut")
+"""Keyframe embedding; features of a second network; perception flow; optical flow; how much
+changes; whether a new scene begins. A model may leave some out, tokens excepted."""
+BLOCK = 32
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """One subject's solution: p inputs, r directions, t outputs of all heads."""
+
+    x_mean: Tensor
+    trunk: Tensor
+    y_mean: Tensor
+    heads: Tensor
+    cut_scale: Tensor
+
+
+class VideoRidge(Component):
+    """Windows (n, n_volumes, n_voxels) to the heads, by one matrix per subject.
+
+    After a fit :attr:`left_out_` has each head's predictions of the clips it was fitted on, by
+    fits without their movie; they are not saved.
+
+    Parameters
+    ----------
+    heads : mapping of str to sequence of int
+        Shape of each head for one clip: ``{"tokens": [16, 160], "flow": [4, 2, 8, 8], ...}``.
+    n_volumes : int
+        Of a window.
+    rank : int
+        Directions that all heads share.
+    alphas : sequence of float
+        Candidates, as multiples of the mean eigenvalue of the windows' Gram matrix.
+
+    References
+    ----------
+    Hoerl and Kennard, 1970, *Technometrics* 12; Mukherjee and Zhu, 2011, *Statistical Analysis
+    and Data Mining* 4 (reduced rank).
+    """
+
+    kind = "encoder"
+    name = "video-ridge"
+
+    @record_config
+    def __init__(
+        self,
+        heads: Mapping[str, Sequence[int]],
+        n_volumes: int,
+        rank: int = 96,
+        alphas: Sequence[float] = ALPHAS,
+    ) -> None:
+        unknown = sorted(set(heads) - set(HEADS))
+        if unknown or "tokens" not in heads or n_volumes < 1 or rank < 1:
+            raise UsageError(
+                f"heads {', '.join(heads)} of windows of {n_volumes} volumes, rank {rank}",
+                expected=f"tokens and others among {', '.join(HEADS)}; 1 or more of both",
+            )
+        self.heads = {name: tuple(int(k) for k in heads[name]) for name in HEADS if name in heads}
+        self.n_volumes, self.rank, self.alphas = n_volumes, rank, list(alphas)
+        self.subjects_: dict[str, _Subject] = {}
+        self.left_out_: dict[str, Tensor] = {}
+
+    @property
+    def subjects(self) -> list[str]:
+        """Labels of the subjects it was fitted for."""
+        return sorted(self.subjects_)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [int(np.prod(shape)) for shape in self.heads.values()]
+
+    def fit(
+        self,
+        subject: str,
+        windows: Array,
+        targets: Mapping[str, Tensor],
+        groups: Sequence[Any],
+    ) -> dict[str, float]:
+        """Fit one subject, beside or instead of what is known of it.
+
+        Parameters
+        ----------
+        subject : str
+        windows : ndarray of shape (n, n_volumes, n_voxels)
+            Standardised.
+        targets : mapping of str to Tensor of shape (n, *shape)
+            One per head; ``cut`` is 0 or 1.
+        groups : sequence of length n
+            Movie of each clip: alphas are chosen by leaving whole movies out.
+
+        Returns
+        -------
+        dict of str to float
+            Per head the share of variance explained in movies left out, and its alpha relative
+            to the mean eigenvalue.
+        """
+        label = check_subject(subject)
+        X = torch.from_numpy(np.ascontiguousarray(windows)).float().flatten(1)
+        Y, scales = self._scaled(targets, len(X))
+        codes = np.repeat(np.arange(len(self.heads)), self._sizes)
+        spectrum = decompose(X)
+        unit = float(spectrum.eigenvalues.mean())
+        solution = solve_ridge(
+            spectrum,
+            Y,
+            [alpha * unit for alpha in self.alphas],
+            groups=groups,
+            target_groups=codes,
+            form="dual",
+            keep_left_out=True,
+        )
+        assert solution.inputs is not None
+        assert solution.left_out is not None
+        assert solution.errors is not None
+        # n clips, t targets, n much smaller than t: directions come from the clips' side.
+        fitted = (solution.inputs @ solution.inputs.T) @ solution.weights
+        basis = _directions(fitted, self.rank)
+        factor = torch.from_numpy(np.repeat(scales, self._sizes)).float()
+        left_out = (solution.left_out - solution.y_mean) @ basis.T @ basis * factor
+        self.subjects_[label] = _Subject(
+            x_mean=solution.x_mean,
+            trunk=solution.inputs.T @ (solution.weights @ basis.T),
+            y_mean=solution.y_mean * factor,
+            heads=basis * factor,
+            cut_scale=self._calibrate(left_out, targets),
+        )
+        parts = (left_out + solution.y_mean * factor).split(self._sizes, dim=1)
+        self.left_out_ = {
+            head: part.unflatten(1, shape)
+            for (head, shape), part in zip(self.heads.items(), parts, strict=True)
+        }
+        best = solution.errors.min(axis=0)
+        summary = {
+            f"{head}_left_out_r2": 1 - float(e) for head, e in zip(self.heads, best, strict=True)
+        }
+        firsts = np.cumsum([0, *self._sizes[:-1]])
+        for head, column in zip(self.heads, firsts, strict=True):
+            summary[f"{head}_alpha"] = float(solution.alphas[column]) / unit
+        return summary
+
+    def _scaled(self, targets: Mapping[str, Tensor], n: int) -> tuple[Tensor, Array]:
+        """Return all targets side by side, each head of total variance 1, and their scales."""
+        parts, scales = [], []
+        for head, shape in self.heads.items():
+            if head not in targets or tuple(targets[head].shape) != (n, *shape):
+                found = "none" if head not in targets else str(tuple(targets[head].shape))
+                raise InputError(
+                    f"targets of the head {head} of shape {found} for {n} windows",
+                    expected=f"{(n, *shape)}",
+                )
+            flat = targets[head].float().flatten(1)
+            scale = max(float(flat.var(dim=0, unbiased=False).sum().sqrt()), 1e-9)
+            parts.append(flat / scale)
+            scales.append(scale)
+        return torch.cat(parts, dim=1), np.array(scales)
+
+    def _calibrate(self, left_out: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Return slope and offset of the logistic curve from left-out cut scores to cuts.
+
+        Scores (n, t) are those of fits without the clip's movie, brought to the directions that
+        are kept, relative to their mean.
+        """
+        if "cut" not in self.heads:
+            return torch.zeros(2)
+        score = left_out[:, -self._sizes[-1] :].flatten().double().numpy()
+        return torch.tensor(_logistic(score, targets["cut"].flatten().double().numpy())).float()
+
+    def encode(self, subject: str, windows: Array) -> dict[str, Tensor]:
+        """Return every head of each clip (n, *shape); a batch gives what its rows give alone.
+
+        ``cut`` are probabilities.
+
+        Raises
+        ------
+        InputError
+            If the subject is unknown, or windows have another size.
+        """
+        label = check_subject(subject)
+        if label not in self.subjects_:
+            raise InputError(
+                f"the model does not know subject {label!r}",
+                expected=f"one of {', '.join(self.subjects)}",
+                remedy=f"train one: phosphene train video --subject {label} --dataset DATASET "
+                "--output MODEL",
+            )
+        own = self.subjects_[label]
+        X = torch.from_numpy(np.ascontiguousarray(windows)).float()
+        if X.ndim != 3 or X.shape[1] != self.n_volumes or X[0].numel() != len(own.x_mean):
+            raise InputError(
+                f"windows of shape {tuple(X.shape[1:])} for subject {label}",
+                expected=f"{self.n_volumes} volumes of {len(own.x_mean) // self.n_volumes} voxels",
+                remedy="cut them as the model was trained",
+            )
+        found = in_equal_blocks(
+            lambda rows: torch.addmm(own.y_mean, (rows - own.x_mean) @ own.trunk, own.heads),
+            X.flatten(1),
+            size=BLOCK,
+        )
+        parts = dict(zip(self.heads, found.split(self._sizes, dim=1), strict=True))
+        decoded = {head: parts[head].unflatten(1, shape) for head, shape in self.heads.items()}
+        if "cut" in decoded:
+            slope, offset = own.cut_scale
+            centred = decoded["cut"] - own.y_mean[-self._sizes[-1] :].view(self.heads["cut"])
+            # In float64: single precision rounds differently at the end of a vector register.
+            decoded["cut"] = torch.sigmoid((slope * centred + offset).double()).float()
+        return decoded
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{label}.{name}": getattr(own, name)
+            for label, own in self.subjects_.items()
+            for name in ("x_mean", "trunk", "y_mean", "heads", "cut_scale")
+        }
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        labels = sorted({name.partition(".")[0] for name in tensors})
+        for label in labels:
+            try:
+                own = _Subject(
+                    **{
+                        name: tensors[f"{label}.{name}"].float()
+                        for name in ("x_mean", "trunk", "y_mean", "heads", "cut_scale")
+                    }
+                )
+            except KeyError as error:
+                raise InputError(
+                    f"the weights of {self.name} have no {error.args[0]}",
+                    expected="x_mean, trunk, y_mean, heads and cut_scale of each subject",
+                    remedy="copy the model again from its source",
+                ) from error
+            p, r = own.trunk.shape
+            expected = (p, (r, sum(self._sizes)), (sum(self._sizes),))
+            if (len(own.x_mean), tuple(own.heads.shape), tuple(own.y_mean.shape)) != expected:
+                raise InputError(
+                    f"the weights of subject {label} do not fit the heads of {self.name}",
+                    expected="the tensors that its configuration describes",
+                    remedy="config.json and model.safetensors must come from the same model",
+                )
+            self.subjects_[label] = own
+
+
+def _directions(fitted: Tensor, rank: int) -> Tensor:
+    """Return the orthonormal directions (r, t) in which fitted values (n, t) vary most."""
+    values, vectors = torch.linalg.eigh((fitted @ fitted.T).double())
+    keep = values > values[-1].clamp(min=1e-30) * 1e-10
+    values, vectors = values[keep].flip(0)[:rank], vectors[:, keep].flip(1)[:, :rank]
+    basis = (vectors / values.sqrt()).T.to(fitted) @ fitted
+    # A vector and its negative serve equally: fix the sign, so that results do not hang on it.
+    largest = basis.abs().argmax(dim=1, keepdim=True)
+    return (basis * basis.gather(1, largest).sign()).contiguous()
+
+
+def _logistic(score: Array, shown: Array) -> tuple[float, float]:
+    """Return slope and offset of logistic regression on one score, by Newton's steps (Platt)."""
+    if not 0 < shown.mean() < 1 or score.std() == 0:
+        return 0.0, float(np.log(max(shown.mean(), 1e-6) / max(1 - shown.mean(), 1e-6)))
+    unit = score.std()
+    X = np.stack([score / unit, np.ones_like(score)], axis=1)
+    w = np.array([0.0, np.log(shown.mean() / (1 - shown.mean()))])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-X @ w))
+        hessian = (X * (p * (1 - p))[:, None]).T @ X + 1e-6 * np.eye(2)
+        step = np.linalg.solve(hessian, X.T @ (shown - p))
+        w = w + step
+        if np.abs(step).max() < 1e-8:
+            break
+    return float(w[0] / unit), float(w[1])

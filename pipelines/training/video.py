@@ -1,0 +1,299 @@
+"""Training a video decoder: windows of volumes, targets of clips, ridge in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phosphene.config import Config
+from phosphene.data.movies.dataset import MovieDataset
+from phosphene.data.movies.run import MovieClips, MovieRun
+from phosphene.data.movies.standardising import standardised
+from phosphene.encoders.brain.video import VideoRidge
+from phosphene.errors import InputError, UsageError
+from phosphene.names import check_subject
+from phosphene.pipelines.generators.video.keyframe_flow import KeyframeFlow
+from phosphene.pipelines.reconstructor import Reconstructor
+from phosphene.pipelines.training.video_targets import ClipTargets, joined, true_flow
+from phosphene.pipelines.video.model import VideoModel, save_video_model
+from phosphene.priors.identity import IdentityPrior
+from phosphene.progress import progress
+from phosphene.schemas import Protocol
+from phosphene.schemas.video import ClipTiming
+from phosphene.seeds import item_seed
+from phosphene.storage import check_new_folder
+
+__all__ = ["VideoTrainingConfig", "train_video"]
+
+Array = np.ndarray[Any, Any]
+CORRECTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class VideoTrainingConfig(Config):
+    """Settings of ``phosphene train video``; flags are names for these keys."""
+
+    dataset: tuple[str, ...]
+    output: str
+    subjects: tuple[str, ...] = ()
+    pictures: str = "virtual-fmri"
+    seconds: float = 2.0
+    step: float | None = None
+    delay: float = 4.0
+    window: float = 4.0
+    moments: int = 4
+    n_frames: int = 16
+    grid: int = 8
+    rank: int = 96
+    features: bool = False
+    validation_clips: int = 24
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """Clips of one split of one subject."""
+
+    windows: Array
+    targets: dict[str, Tensor]
+    movies: list[str]
+    keys: list[str]
+    frames: Array | None = None
+
+
+def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
+    """Train a model of every subject that is named, or that all datasets have.
+
+    Parameters
+    ----------
+    config : VideoTrainingConfig
+        Movies of the split ``validation`` choose how much low-level frames correct; without any,
+        half is taken. Movies of ``test`` are never looked at.
+
+    Returns
+    -------
+    folder : Path
+    summary : dict of str to float
+        Shares of variance explained in movies that were left out, and what was chosen.
+
+    Raises
+    ------
+    InputError
+        If datasets lack a subject, runs differ in TR, or there is one movie only.
+    """
+    if not config.dataset or config.seconds <= 0 or (config.step or 1.0) <= 0:
+        raise UsageError("no dataset, or clips of no length", expected="--dataset FOLDER")
+    check_new_folder(config.output)
+    datasets = [MovieDataset.open(folder) for folder in config.dataset]
+    subjects = _subjects(config, datasets)
+    pictures = Reconstructor.from_pretrained(config.pictures, prior="none", device="cpu")
+    targets = ClipTargets(
+        pictures.parts.target,
+        pictures.parts.generator.latents,
+        pictures.parts.features_target if config.features else None,
+        moments=config.moments,
+        n_frames=config.n_frames,
+        grid=config.grid,
+    )
+    known: dict[str, dict[str, Tensor]] = {}  # subjects who saw the same movies share targets
+    encoder: VideoRidge | None = None
+    summary, spaces, counts, stimuli = {}, {}, {}, set()
+    left_out: list[tuple[Tensor, Tensor]] = []
+    for subject in subjects:
+        runs = _runs(datasets, subject, "train")
+        material = _material(runs, config, targets, known)
+        if len(set(material.movies)) < 2:
+            raise InputError(
+                f"subject {subject} saw {len(set(material.movies))} training movie",
+                expected="two or more, to choose penalties on movies left out",
+                remedy="cut the movie into several, or add runs",
+            )
+        if encoder is None:
+            shapes = {name: list(part.shape[1:]) for name, part in material.targets.items()}
+            encoder = VideoRidge(shapes, material.windows.shape[1], rank=config.rank)
+        found = encoder.fit(subject, material.windows, material.targets, material.movies)
+        summary |= {f"{name}_sub-{subject}": value for name, value in found.items()}
+        left_out.append((encoder.left_out_["tokens"], material.targets["tokens"]))
+        spaces[subject] = runs[0][1].recording.space
+        counts[subject] = len(material.windows)
+        stimuli |= set(material.movies)
+    assert encoder is not None
+    tokens = encoder.heads["tokens"]
+    prior = IdentityPrior(n_tokens=1 if len(tokens) == 1 else tokens[0])
+    prior.fit(*(torch.cat(part) for part in zip(*left_out, strict=True)))
+    tr = _runs(datasets, subjects[0], "train")[0][1].tr
+    model = VideoModel(
+        encoder=encoder,
+        prior=prior,
+        generator=KeyframeFlow(pictures.parts.generator.latents),
+        pictures=pictures,
+        picture_model=config.pictures,
+        timing=ClipTiming(
+            seconds=config.seconds,
+            delay=config.delay,
+            window=config.window,
+            tr=tr,
+            moments=config.moments,
+        ),
+        spaces={label: space for label, space in spaces.items() if space is not None},
+        protocol=_protocol(config, datasets, subjects, counts, sorted(stimuli)),
+        metrics={},
+        name=Path(config.output).name,
+    )
+    summary |= _choose_correction(model, config, datasets, targets)
+    model.metrics = {name: float(value) for name, value in summary.items()}
+    return save_video_model(config.output, model), summary
+
+
+def _subjects(config: VideoTrainingConfig, datasets: list[MovieDataset]) -> list[str]:
+    if config.subjects:
+        return [check_subject(label) for label in config.subjects]
+    shared = set(datasets[0].subjects).intersection(*(data.subjects for data in datasets))
+    if not shared:
+        raise InputError(
+            "the datasets share no subject", expected="--subject, or a subject that all have"
+        )
+    return sorted(shared)
+
+
+def _runs(
+    datasets: list[MovieDataset], subject: str, split: str
+) -> list[tuple[MovieDataset, MovieRun]]:
+    """Return the runs of one split; datasets without any of it are passed over."""
+    found = []
+    for data in datasets:
+        if subject not in data.subjects:
+            continue
+        for run in data.runs(subject):
+            if run.recording.trials["split"].iloc[0] == split:
+                found.append((data, run))
+    if split == "train" and not found:
+        raise InputError(
+            f"no training run of subject {subject}",
+            expected="runs whose split is train",
+            remedy="mark them in the column split of trials or events",
+        )
+    first = found[0][1] if found else None
+    for _, run in found:
+        assert first is not None
+        if (
+            abs(run.tr - first.tr) > 1e-3
+            or run.recording.data.shape[1] != (first.recording.data.shape[1])
+        ):
+            raise InputError(
+                f"the run of {run.segment} has a TR of {run.tr:g} s and "
+                f"{run.recording.data.shape[1]} voxels",
+                expected=f"{first.tr:g} s and {first.recording.data.shape[1]}, as {first.segment}",
+                remedy="resample the runs to one TR and one set of voxels",
+            )
+    return found
+
+
+def _material(
+    runs: list[tuple[MovieDataset, MovieRun]],
+    config: VideoTrainingConfig,
+    targets: ClipTargets,
+    known: dict[str, dict[str, Tensor]],
+) -> _Material:
+    """Return windows and targets of the clips of all runs."""
+    windows, parts, movies, keys = [], [], [], []
+    for data, run in progress(runs, label="clips"):
+        clips = run.clips(
+            config.seconds, step=config.step, delay=config.delay, window=config.window
+        )
+        name = f"{data.root}/{run.segment}/{clips.start[0]:g}/{len(clips)}"
+        if name not in known:
+            movie = data.movie(run.segment)
+            flow = true_flow(data.root, run.segment, movie.open().fps)
+            known[name] = targets.of(clips, movie, flow)
+        parts.append(known[name])
+        windows.append(standardised(run.recording.data, run.tr)[clips.rows])
+        movies += [f"{data.root.name}/{run.segment}"] * len(clips)
+        keys += clip_keys(clips)
+    return _Material(np.concatenate(windows), joined(parts), movies, keys)
+
+
+def clip_keys(clips: MovieClips) -> list[str]:
+    """Return a name per clip that depends on movie and time alone.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from phosphene.data.movies.run import MovieClips
+    >>> none = np.zeros(0)
+    >>> clips = MovieClips("a", np.array([0.0, 2.5]), 2.0, none, none, none, none, 4.0, 0)
+    >>> clip_keys(clips)
+    ['a_at-000000', 'a_at-002500']
+    """
+    return [f"{clips.segment}_at-{round(1000 * start):06d}" for start in clips.start.tolist()]
+
+
+def _choose_correction(
+    model: VideoModel,
+    config: VideoTrainingConfig,
+    datasets: list[MovieDataset],
+    targets: ClipTargets,
+) -> dict[str, float]:
+    """Choose on validation clips how much low-level frames correct the moved keyframe."""
+    latents = model.pictures.parts.generator.latents
+    best, errors = 0.5, dict.fromkeys(CORRECTIONS, 0.0)
+    count = 0
+    for subject in model.encoder.subjects if latents is not None else ():
+        for data, run in _runs(datasets, subject, "validation")[:1]:
+            clips = model.clips(run)
+            clips = clips.select(np.arange(len(clips)) < config.validation_clips)
+            seeds = np.array([item_seed(config.seed, subject, key, 0) for key in clip_keys(clips)])
+            opened = data.movie(run.segment).open()
+            numbers = clips.frames(opened.fps, config.n_frames)
+            size = latents.size if latents is not None else 64
+            shown = opened.read(numbers.ravel(), size).reshape(*numbers.shape, size, size, 3)
+            first = 0
+            for conditions in model.conditions(model.decode(run, clips), seeds):
+                rows = shown[first : first + len(conditions)].astype(np.float32)
+                first += len(conditions)
+                draws = [torch.Generator() for _ in range(len(conditions))]
+                for correction in CORRECTIONS:
+                    made = KeyframeFlow(latents, correction).generate(
+                        conditions, generators=draws, fps=config.n_frames / config.seconds
+                    )
+                    errors[correction] += float(((made - rows) ** 2).mean((1, 2, 3, 4)).sum())
+            count += len(clips)
+    if count:
+        best = min(CORRECTIONS, key=lambda value: errors[value])
+    model.generator = KeyframeFlow(latents, best)
+    return {"correction": best, "validation_clips": float(count)} | {
+        f"validation_rmse_{value:g}": (errors[value] / count) ** 0.5
+        for value in CORRECTIONS
+        if count
+    }
+
+
+def _protocol(
+    config: VideoTrainingConfig,
+    datasets: list[MovieDataset],
+    subjects: list[str],
+    counts: dict[str, int],
+    stimuli: list[str],
+) -> Protocol:
+    flow = "true" if (datasets[0].root / "truth" / "flow").is_dir() else "estimated (ILK)"
+    return Protocol(
+        dataset=" + ".join(data.root.name for data in datasets),
+        dataset_hash="+".join(data.hash for data in datasets),
+        subjects=subjects,
+        mask="all voxels of the runs",
+        normalisation="polynomial drift removed, z-scored within each run",
+        normalisation_fitted_on="the run itself, without labels",
+        averaging_train="none",
+        averaging_test="none",
+        n_train_trials=counts,
+        train_stimulus_ids=stimuli,
+        train_picture_hashes=[],
+        validation_rule="movies of the split validation",
+        selection_rule="alpha per head on movies left out; correction on validation clips; "
+        f"{flow} optical flow as target; clips of {config.seconds:g} s, delay {config.delay:g} s, "
+        f"window {config.window:g} s as given",
+    )

@@ -1,0 +1,1 @@
+"""From runs of continuous activity to moving pictures."""

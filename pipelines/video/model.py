@@ -1,0 +1,348 @@
+"""Video model folders: what decodes clips, and which picture model renders their keyframes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import phosphene
+from phosphene.checkpoints.registry import model_folder
+from phosphene.data.movies.run import MovieClips, MovieRun
+from phosphene.data.movies.standardising import standardised
+from phosphene.encoders.brain.video import VideoRidge
+from phosphene.errors import InputError
+from phosphene.pipelines.generators.video import VIDEO_GENERATORS
+from phosphene.pipelines.generators.video.base import VideoConditions, VideoGenerator
+from phosphene.pipelines.reconstructor import Reconstructor
+from phosphene.priors.identity import IdentityPrior
+from phosphene.schemas import Protocol
+from phosphene.schemas.model import SubjectPreprocessing
+from phosphene.schemas.video import ClipTiming, VideoModelIndex
+from phosphene.storage import hash_file, load_tensors, new_folder, save_tensors, write_text
+from phosphene.types import BrainEmbedding, VoxelSpace
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["VideoModel", "load_video_model", "picture_hashes", "save_video_model"]
+
+Array = np.ndarray[Any, Any]
+INDEX = "model_index.json"
+TR_TOLERANCE = 0.02  # of the TR
+
+
+@dataclass(eq=False)
+class VideoModel:
+    """Everything that turns runs into clips.
+
+    Attributes
+    ----------
+    encoder : VideoRidge
+    prior : IdentityPrior
+        Brings decoded tokens to the lengths of true ones.
+    generator : VideoGenerator
+    pictures : Reconstructor
+        Renders keyframes; only its target, generator and detail are used.
+    picture_model : str
+        Its name.
+    timing : ClipTiming
+    spaces : dict of str to VoxelSpace
+    protocol : Protocol
+    metrics : dict of str to float
+    name, hash : str
+    """
+
+    encoder: VideoRidge
+    prior: IdentityPrior
+    generator: VideoGenerator
+    pictures: Reconstructor
+    picture_model: str
+    timing: ClipTiming
+    spaces: dict[str, VoxelSpace]
+    protocol: Protocol
+    metrics: dict[str, float]
+    name: str = ""
+    hash: str = ""
+
+    def space(self, subject: str) -> VoxelSpace:
+        """Return the voxels of a subject; an unknown one is an error that says how to add it."""
+        if subject not in self.spaces:
+            raise InputError(
+                f"the model {self.name} does not know subject {subject!r}",
+                expected=f"one of {', '.join(sorted(self.spaces))}",
+                remedy=f"train one: phosphene train video --subject {subject} --dataset DATASET "
+                "--output MODEL",
+            )
+        return self.spaces[subject]
+
+    def clips(self, run: MovieRun) -> MovieClips:
+        """Return the clips of a run, cut as the model was trained.
+
+        Raises
+        ------
+        InputError
+            If the run has another TR or other voxels than the model.
+        """
+        timing = self.timing
+        if abs(run.tr - timing.tr) > TR_TOLERANCE * timing.tr:
+            raise InputError(
+                f"the run of {run.segment} has a TR of {run.tr:g} s",
+                expected=f"{timing.tr:g} s, as the model {self.name} was trained on",
+                remedy="resample the run, or train a model on runs of this TR",
+            )
+        space = self.space(run.recording.subject)
+        if run.recording.space is None or run.recording.space.hash != space.hash:
+            found = run.recording.space
+            raise InputError(
+                f"the run of {run.segment} has these voxels: "
+                f"{'none' if found is None else found.describe()}",
+                expected=f"those of the model: {space.describe()}",
+                remedy="bring the run to the model's grid and mask, or train on these voxels",
+            )
+        return run.clips(timing.seconds, delay=timing.delay, window=timing.window)
+
+    def decode(self, run: MovieRun, clips: MovieClips) -> dict[str, torch.Tensor]:
+        """Return every head of each clip (n, ...); ``tokens`` are as long as true ones."""
+        volumes = standardised(run.recording.data, run.tr)
+        decoded = self.encoder.encode(run.recording.subject, volumes[clips.rows])
+        scale = self.prior.scale
+        decoded["tokens"] = decoded["tokens"] * (scale[0] if decoded["tokens"].ndim == 2 else scale)
+        return decoded
+
+    def embedding(self, decoded: dict[str, torch.Tensor]) -> BrainEmbedding:
+        """Return the embedding of the keyframes, as the picture model takes it."""
+        tokens, features = decoded["tokens"], decoded.get("features")
+        lowlevel = decoded.get("lowlevel")
+        parts: dict[str, Any] = {"tokens" if tokens.ndim == 3 else "pooled": tokens}
+        if lowlevel is not None:
+            parts["lowlevel"] = _middle(lowlevel)
+        return BrainEmbedding(**parts, features=features)
+
+    def conditions(
+        self,
+        decoded: dict[str, torch.Tensor],
+        seeds: Array,
+        *,
+        batch_size: int = 16,
+        num_inference_steps: int | None = None,
+    ) -> Iterator[VideoConditions]:
+        """Yield the conditions of clips, batch by batch, keyframes rendered.
+
+        Parameters
+        ----------
+        decoded : dict of str to Tensor of shape (n, ...)
+            From :meth:`decode`.
+        seeds : ndarray of shape (n,)
+            Of each clip's keyframe.
+        """
+        import torch
+
+        embedding = self.embedding(decoded)
+        rendered = self.pictures.render(
+            embedding,
+            seeds[:, None],
+            batch_size=batch_size,
+            num_inference_steps=num_inference_steps,
+        )
+        for start, pictures in rendered:
+            rows = slice(start, start + len(pictures))
+            keyframes = torch.from_numpy(np.ascontiguousarray(pictures[:, 0])).movedim(-1, 1)
+            yield VideoConditions(
+                seconds=self.timing.seconds,
+                keyframes=keyframes.float() / 255,
+                embedding=embedding[rows],
+                **{
+                    name: decoded[name][rows]
+                    for name in ("lowlevel", "flow", "motion_energy", "cut")
+                    if name in decoded
+                },
+            )
+
+
+def _middle(series: torch.Tensor) -> torch.Tensor:
+    """Return what a series (n, T, ...) is in the middle of the clip."""
+    count = series.shape[1]
+    return (series[:, (count - 1) // 2] + series[:, count // 2]) / 2
+
+
+def picture_hashes(pictures: Reconstructor) -> dict[str, str | None]:
+    """Return which latents and features a picture model renders from and searches by."""
+    latents, features = pictures.parts.generator.latents, pictures.parts.features_target
+    return {
+        "latents_hash": None if latents is None else latents.spec.hash,
+        "features_hash": None if features is None else features.spec.hash,
+    }
+
+
+def save_video_model(folder: str | os.PathLike[str], model: VideoModel) -> Path:
+    """Write a model folder; it appears under its name only when complete."""
+    target = Path(folder)
+    with new_folder(target) as building:
+        model.encoder.save_pretrained(building / "encoder")
+        model.prior.save_pretrained(building / "prior")
+        for path in sorted(building.rglob("model.safetensors")):
+            halved = {k: v.half() for k, v in load_tensors(path).items()}
+            save_tensors(path, halved)
+        model.generator.save(building / "video_generator")
+        model.protocol.save(building / "protocol.json")
+        save_tensors(
+            building / "voxels.safetensors",
+            {label: _as_tensor(space.indices) for label, space in model.spaces.items()},
+        )
+        write_text(building / "README.md", _card(target.name, model))
+        files = sorted(f for f in building.rglob("*") if f.is_file() and f.name != "README.md")
+        counts = model.protocol.n_train_trials
+        VideoModelIndex(
+            name=target.name,
+            subjects={
+                label: SubjectPreprocessing(
+                    grid_shape=space.grid_shape,
+                    affine=None if space.affine is None else space.affine.tolist(),
+                    voxel_hash=space.hash,
+                    n_trials_fitted=counts[label],
+                )
+                for label, space in model.spaces.items()
+            },
+            encoder=model.encoder.name,
+            video_generator=model.generator.name,
+            picture_model=model.picture_model,
+            target=model.pictures.parts.target.spec,
+            **picture_hashes(model.pictures),
+            timing=model.timing,
+            files={f.relative_to(building).as_posix(): hash_file(f) for f in files},
+            created_with=f"phosphene {phosphene.__version__}",
+            metrics=model.metrics,
+        ).save(building / INDEX)
+    return target
+
+
+def _as_tensor(values: Array) -> Any:
+    import torch
+
+    return torch.from_numpy(values.copy())
+
+
+def load_video_model(
+    name: str, *, generator: str | None = None, device: str = "auto", **options: Any
+) -> VideoModel:
+    """Load a video model and the picture model that it names; every file is verified.
+
+    Parameters
+    ----------
+    name : str
+        A known name, a folder, ``local-dir:PATH`` or ``hf-hub:ID``.
+    generator : str, optional
+        Of video; the model's own by default.
+    device : str
+    **options
+        Of the picture model, such as ``detail`` or ``strength``.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no video model, a file was changed, or the picture model is not the one
+        that it was trained for.
+    """
+    folder = model_folder(name)
+    if not (folder / INDEX).is_file():
+        raise InputError(
+            f"{folder} is not a model folder: it has no {INDEX}",
+            expected="a folder written by `phosphene train video`",
+            remedy="check the path; an interrupted training leaves no model folder",
+        )
+    index = VideoModelIndex.load(folder / INDEX)
+    for file, expected in index.files.items():
+        path = folder / file
+        if not path.is_file() or hash_file(path) != expected:
+            raise InputError(
+                f"the file {file} of the model folder {folder} "
+                f"{'was changed or damaged' if path.is_file() else 'is lost'}",
+                expected=f"content with the SHA-256 {expected[:16]}...",
+                remedy="copy the model again from its source, or train it again",
+            )
+    pictures = Reconstructor.from_pretrained(
+        index.picture_model, prior="none", device=device, **options
+    )
+    _check_pictures(index, pictures)
+    kind = VIDEO_GENERATORS.get(generator or index.video_generator)
+    tensors = load_tensors(folder / "voxels.safetensors")
+    spaces = {
+        label: VoxelSpace(
+            stored.grid_shape,
+            tensors[label].numpy(),
+            None if stored.affine is None else np.asarray(stored.affine),
+        )
+        for label, stored in index.subjects.items()
+    }
+    own = index.video_generator == kind.name
+    place = folder / "video_generator" if own else Path("-")
+    return VideoModel(
+        encoder=VideoRidge.from_pretrained(folder / "encoder"),
+        prior=IdentityPrior.from_pretrained(folder / "prior"),
+        generator=kind.load(place, pictures.parts.generator).to(pictures.device),
+        pictures=pictures,
+        picture_model=index.picture_model,
+        timing=index.timing,
+        spaces=spaces,
+        protocol=Protocol.load(folder / "protocol.json"),
+        metrics=index.metrics,
+        name=index.name,
+        hash=index.hash,
+    )
+
+
+def _check_pictures(index: VideoModelIndex, pictures: Reconstructor) -> None:
+    """Refuse a picture model of the right name that renders from other embeddings."""
+    found = {"target": pictures.parts.target.spec.hash, **picture_hashes(pictures)}
+    wanted: dict[str, str | None] = {
+        "target": index.target.hash,
+        "latents_hash": index.latents_hash,
+    }
+    if index.features_hash is not None:
+        wanted["features_hash"] = index.features_hash
+    for part, expected in wanted.items():
+        if found[part] != expected:
+            raise InputError(
+                f"the picture model {index.picture_model} has the {part.removesuffix('_hash')} "
+                f"{found[part]}",
+                expected=f"{expected}, for which the video model {index.name} was trained",
+                remedy="use the release that it came with, or train it again",
+            )
+
+
+def _card(name: str, model: VideoModel) -> str:
+    protocol, timing = model.protocol, model.timing
+    counts = ", ".join(f"sub-{s}: {n} clips" for s, n in protocol.n_train_trials.items())
+    numbers = "\n".join(f"| {key} | {value:.4f} |" for key, value in model.metrics.items())
+    return f"""---
+library_name: phosphene
+tags: [brain-decoding, fmri, video]
+---
+# {name}
+
+Decodes clips of {timing.seconds:g} s from the volumes that begin {timing.delay:g} s after them, for
+{timing.window:g} s (TR {timing.tr:g} s): `{model.encoder.name}`, keyframes by
+`{model.picture_model}`, moved by `{model.generator.name}`.
+
+| | |
+|---|---|
+| dataset | {protocol.dataset} ({protocol.dataset_hash}) |
+| trained on | {counts} |
+| normalisation | {protocol.normalisation}, fitted on {protocol.normalisation_fitted_on} |
+| chosen by | {protocol.selection_rule} |
+
+Found on movies left out of training, never test ones:
+
+| | |
+|---|---|
+{numbers}
+
+```
+reconstruct --subject {protocol.subjects[0]} --input RUN --video --model {name} --output OUT
+```
+"""

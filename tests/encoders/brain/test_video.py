@@ -1,0 +1,117 @@
+"""The ridge decoder of clips against scikit-learn, and what it promises about company."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from phosphene.encoders.brain.video import VideoRidge
+from phosphene.errors import InputError, UsageError
+
+HEADS = {"tokens": [2, 3], "lowlevel": [2, 1, 2, 2], "flow": [2, 2, 2, 2], "cut": [2]}
+
+
+def planted(
+    n: int = 120, voxels: int = 6, volumes: int = 2, noise: float = 0.3
+) -> tuple[np.ndarray, dict[str, torch.Tensor], list[str]]:
+    """Return windows, targets that a linear map makes of them, and the movie of each clip."""
+    draw = np.random.default_rng(0)
+    windows = draw.normal(size=(n, volumes, voxels)).astype(np.float32)
+    flat = windows.reshape(n, -1)
+    targets = {}
+    for head, shape in HEADS.items():
+        size = int(np.prod(shape))
+        signal = flat @ draw.normal(size=(flat.shape[1], size)) + noise * draw.normal(
+            size=(n, size)
+        )
+        values = (signal > 1.5).astype(np.float32) if head == "cut" else signal
+        targets[head] = torch.from_numpy(values.astype(np.float32)).reshape(n, *shape)
+    return windows, targets, [f"movie-{row // 20}" for row in range(n)]
+
+
+def test_with_one_alpha_and_full_rank_it_is_the_ridge_of_scikit_learn() -> None:
+    windows, targets, groups = planted()
+    encoder = VideoRidge(HEADS, 2, rank=100, alphas=[0.1])
+    encoder.fit("01", windows, targets, groups)
+    flat = windows.reshape(len(windows), -1).astype(np.float64)
+    unit = np.linalg.svd(flat - flat.mean(0), compute_uv=False) ** 2
+    decoded = encoder.encode("01", windows)
+    for head in ("tokens", "lowlevel", "flow"):
+        expected = Ridge(alpha=0.1 * unit.mean()).fit(flat, targets[head].flatten(1)).predict(flat)
+        np.testing.assert_allclose(decoded[head].flatten(1), expected, atol=2e-3)
+        assert decoded[head].shape[1:] == tuple(HEADS[head])
+
+
+def test_a_head_of_noise_takes_nothing_from_the_others() -> None:
+    windows, targets, groups = planted()
+    noisy = targets | {"flow": torch.randn((120, 2, 2, 2, 2), generator=torch.manual_seed(1))}
+    scores = []
+    for given in (targets, noisy):
+        encoder = VideoRidge(HEADS, 2, rank=12)
+        scores.append(encoder.fit("01", windows, given, groups))
+    assert scores[1]["flow_left_out_r2"] < 0.05
+    assert scores[0]["flow_left_out_r2"] > 0.9
+    assert scores[1]["tokens_left_out_r2"] == pytest.approx(scores[0]["tokens_left_out_r2"])
+
+
+def test_reduced_rank_keeps_what_varies_most() -> None:
+    windows, targets, groups = planted(noise=0.05)
+    one = torch.from_numpy(windows.reshape(120, -1)[:, :1])
+    shared = {
+        "tokens": one[:, :, None] * torch.ones(1, 2, 3),
+        "lowlevel": one[:, :, None, None, None] * torch.ones(1, 2, 1, 2, 2),
+        "flow": -one[:, :, None, None, None] * torch.ones(1, 2, 2, 2, 2),
+        "cut": targets["cut"] * 0 + (one > 0),
+    }
+    encoder = VideoRidge(HEADS, 2, rank=1)
+    encoder.fit("01", windows, shared, groups)
+    decoded = encoder.encode("01", windows)
+    assert np.corrcoef(decoded["flow"].flatten(), shared["flow"].flatten())[0, 1] > 0.99
+    assert np.corrcoef(decoded["tokens"].flatten(), shared["tokens"].flatten())[0, 1] > 0.99
+
+
+def test_probabilities_of_cuts_are_those_of_logistic_regression_on_left_out_scores() -> None:
+    windows, targets, groups = planted(n=400, noise=2.0)
+    encoder = VideoRidge(HEADS, 2, rank=100)
+    encoder.fit("01", windows, targets, groups)
+    own = encoder.subjects_["01"]
+    score = (encoder.left_out_["cut"] - own.y_mean[-2:]).flatten().numpy()[:, None]
+    reference = LogisticRegression(C=1e6).fit(score, targets["cut"].flatten().numpy())
+    np.testing.assert_allclose(own.cut_scale[0], reference.coef_[0, 0], rtol=0.02)
+    np.testing.assert_allclose(own.cut_scale[1], reference.intercept_[0], atol=0.02)
+    probability = encoder.encode("01", windows)["cut"]
+    assert 0 <= probability.min() <= probability.max() <= 1
+    assert abs(probability.mean() - targets["cut"].mean()) < 0.05
+
+
+def test_no_clip_looks_at_its_neighbours(tmp_path: Path) -> None:
+    windows, targets, groups = planted()
+    encoder = VideoRidge(HEADS, 2, rank=8)
+    encoder.fit("01", windows, targets, groups)
+    encoder.save_pretrained(tmp_path)
+    loaded = VideoRidge.from_pretrained(tmp_path)
+    whole = loaded.encode("01", windows)
+    order = np.random.default_rng(1).permutation(len(windows))
+    turned = loaded.encode("01", windows[order])
+    for head, values in whole.items():
+        assert torch.equal(turned[head], values[order])
+        assert torch.equal(loaded.encode("01", windows[7:8])[head][0], values[7])
+        assert torch.equal(encoder.encode("01", windows)[head], values)
+
+
+def test_what_does_not_fit_is_one_message() -> None:
+    windows, targets, groups = planted()
+    encoder = VideoRidge(HEADS, 2, rank=8)
+    with pytest.raises(InputError, match="does not know subject '02'"):
+        encoder.encode("02", windows)
+    encoder.fit("01", windows, targets, groups)
+    with pytest.raises(InputError, match="windows of shape"):
+        encoder.encode("01", windows[:, :1])
+    with pytest.raises(InputError, match="head flow"):
+        encoder.fit("01", windows, targets | {"flow": targets["flow"][:, :1]}, groups)
+    with pytest.raises(UsageError, match="tokens"):
+        VideoRidge({"flow": [2, 2, 2, 2]}, 2)
