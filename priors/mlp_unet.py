@@ -40,7 +40,7 @@ class MLPUNetPrior(LearnedPrior):
     guidance_scale : float
         1 is no guidance.
     faithful : bool
-        Sample as ATM does: ancestrally (DDPM, a linear schedule, times from 980 for 50 steps), clean
+        Sample as ATM does: ancestrally (DDPM, a linear schedule, from time 980 for 50 steps), clean
         embeddings cut to -1..1, and no offset of the conditions' layers where there is none.
     """
 

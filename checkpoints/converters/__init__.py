@@ -13,10 +13,13 @@ FAMILIES = Registry(
     {
         "atm": f"{HERE}.atm:ATM",
         "atm-prior": f"{HERE}.atm_prior:ATMPrior",
+        "brain-diffuser": f"{HERE}.brain_diffuser:BrainDiffuser",
         "brain-hive": f"{HERE}.brain_hive:BrainHive",
+        "brain-it": f"{HERE}.brain_it:BrainIT",
         "enigma": f"{HERE}.enigma:Enigma",
         "mindeye1": f"{HERE}.mindeye1:MindEye1",
         "mindeye2": f"{HERE}.mindeye2:MindEye2",
+        "neuroclips": f"{HERE}.neuroclips:NeuroClips",
         "nice": f"{HERE}.nice:NICE",
         "ubp": f"{HERE}.ubp:UBP",
     },

@@ -147,7 +147,7 @@ class ATM(Family):
         heads = int(self.setting(request, "heads"))
         if sizes["n"] // heads * heads != sizes["a"]:
             raise InputError(
-                f"attention of {sizes['a']} numbers over tokens of {sizes['n']}, with {heads} heads",
+                f"attention of {sizes['a']} numbers over tokens of {sizes['n']}, {heads} heads",
                 expected=f"{sizes['n'] // heads * heads}",
                 remedy="--set heads=NUMBER, as it was trained",
             )
@@ -158,6 +158,8 @@ class ATM(Family):
             "subjects": list(request.subjects), "faithful": True, "heads": heads,
             "hidden": sizes["u"], "table": sizes["s"], "legacy_slice": slice_,
             "positions": bool(self.setting(request, "positions")),
+            "filters": sizes["f"],
+            "kernel": sizes["k"],
         }  # fmt: skip
         encoder = filled(ATMEncoder, config, tensors)
         prior, words, dropped = self._prior(request)

@@ -89,7 +89,7 @@ def schedule_length(tensors: Mapping[str, Tensor], prefix: str, usual: int = 100
 
 
 def prior_tensors(matched: Matched, prefix: str) -> dict[str, Tensor]:
-    """Return the tensors of the prior; of repeated frequencies the last one, as loading leaves it."""
+    """Return the tensors of the prior; of repeated frequencies the last, as loading leaves it."""
     last = matched.sizes["#l"] - 1
     found = {}
     for name, value in matched.tensors.items():

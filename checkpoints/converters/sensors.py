@@ -1,4 +1,4 @@
-"""What converters of EEG and MEG share: sensors of the data sets, common layers, parts of a model."""
+"""What converters of EEG and MEG share: sensors of data sets, layers, parts of a model."""
 
 from __future__ import annotations
 

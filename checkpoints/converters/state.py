@@ -37,6 +37,8 @@ class State:
         What else the file holds: optimisers, counters, settings.
     inert : list of str
         Classes that were not imported.
+    record : InertRecord, optional
+        The pickled network itself, where the file is one.
     """
 
     tensors: dict[str, Tensor]
@@ -44,6 +46,7 @@ class State:
     container: str
     beside: list[str]
     inert: list[str]
+    record: InertRecord | None = None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each tensor."""
@@ -79,7 +82,8 @@ def state_of(content: Content) -> State:
             remedy="name the file of weights; features and settings are published beside them",
         )
     tensors, stripped = _without_wrappers(tensors)
-    return State(tensors, stripped, container, beside, content.inert)
+    record = value if isinstance(value, InertRecord) else None
+    return State(tensors, stripped, container, beside, content.inert, record)
 
 
 def _is_state(value: dict[Any, Any]) -> bool:

@@ -117,9 +117,9 @@ def same_embedding(described: StimulusEncoder, target: StimulusEncoder) -> str:
         return "is standardised over pictures, and the weights predict the network's own numbers"
     if own["width"] and tower(target) != (own["width"], own["layers"]):
         return "is another network, with {1} layers of width {0}".format(*tower(target))
-    if target.name == KINDS[0] and own["colours"] in ("clip", "mindeye2"):
-        if not _colours_are(target, own["colours"]):
-            return f"normalises pictures otherwise ({spec.preprocessing['range']})"
+    known_colours = target.name == KINDS[0] and own["colours"] in ("clip", "mindeye2")
+    if known_colours and not _colours_are(target, own["colours"]):
+        return f"normalises pictures otherwise ({spec.preprocessing['range']})"
     return ""
 
 

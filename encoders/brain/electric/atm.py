@@ -98,6 +98,8 @@ class ATMEncoder(ElectricEncoder):
     legacy_slice, positions : bool
         Of the faithful form: whether the subject's token stands for a channel, and whether
         positions are added to channels. Releases differ in both.
+    filters, kernel : int
+        Of TSConv.
     """
 
     name = "atm"
@@ -122,6 +124,8 @@ class ATMEncoder(ElectricEncoder):
         table: int = PUBLISHED_SUBJECTS,
         legacy_slice: bool = True,
         positions: bool = True,
+        filters: int = 40,
+        kernel: int = 25,
     ) -> None:
         words = signal_words(
             n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
@@ -142,7 +146,9 @@ class ATMEncoder(ElectricEncoder):
             self.shared_token = nn.Parameter(torch.randn(width))
         self.layer = _Layer(width, heads, hidden, dropout)
         self.norm = nn.LayerNorm(width)
-        self.tsconv = TSConv(words.n_chans, words.n_times, dropout=projector_dropout)
+        self.tsconv = TSConv(
+            words.n_chans, words.n_times, filters, kernel, dropout=projector_dropout
+        )
         self.projector = residual_projector(self.tsconv.width, n_outputs, projector_dropout)
 
     def index_of(self, subject: str) -> int:

@@ -1,4 +1,4 @@
-"""Modules beside the tests, as fixtures: published weights and the mathematics of their networks."""
+"""Modules beside the tests, as fixtures: published weights, and what their networks compute."""
 
 from __future__ import annotations
 

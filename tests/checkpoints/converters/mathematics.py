@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -158,7 +159,7 @@ def ddim_prior(w: Weights, brain: Tensor, noise: Tensor, more: list[Tensor], ste
     times = torch.linspace(-1.0, 100, steps + 1)[:-1]
     times = list(reversed(times.int().tolist()))
     x, drawn = noise, iter(more)
-    for time, after in zip(times[:-1], times[1:], strict=True):
+    for time, after in pairwise(times):
         clean = prior(w, x, time, brain)
         if after < 0:
             return clean
@@ -361,3 +362,50 @@ def unet_prior(
         mean = mean + math.sqrt(a / b) * (1 - b) / (1 - a) * x
         x = mean if time == 0 else mean + math.sqrt((1 - a / b) * (1 - b) / (1 - a)) * more[number]
     return x
+
+
+# Brain-IT --------------------------------------------------------------------------------------
+
+
+def bit(w: Weights, x: Tensor, cluster: Tensor, rows: slice, heads: int) -> Tensor:
+    """Graph attention with an edge from each voxel to its cluster, then blocks of a transformer."""
+    messages = x[..., None] * w["voxel_embed"][rows]
+    query = linear(w, "conv_centers.lin_query", w["centers"])
+    nodes = linear(w, "conv_centers.lin_skip", w["centers"]).expand(len(x), -1, -1).clone()
+    for number in range(len(query)):
+        own = messages[:, cluster[rows] == number]
+        if own.shape[1]:
+            key, value = (linear(w, f"conv_centers.lin_{part}", own) for part in ("key", "value"))
+            weight = (key @ query[number] / math.sqrt(key.shape[-1])).softmax(-1)
+            nodes[:, number] += (weight[..., None] * value).sum(1)
+    nodes = layer_norm(w, "norm_centers", nodes.relu())
+    queries = w["pred_tokens"].expand(len(x), -1, -1)
+
+    def split(values: Tensor) -> Tensor:
+        return values.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        parts = (split(q), split(k), split(v))
+        mixed = softmax_attention(*parts, 1 / math.sqrt(parts[0].shape[-1]))
+        return mixed.transpose(1, 2).flatten(2)
+
+    def perceptron(name: str, values: Tensor) -> Tensor:
+        inner = layer_norm(w, f"{name}.norm2", values)
+        return linear(w, f"{name}.mlp.fc2", gelu(linear(w, f"{name}.mlp.fc1", inner)))
+
+    def look(number: int) -> Tensor:
+        name = f"block_crosses.{number}"
+        k, v = linear(w, f"{name}.attn.kv", layer_norm(w, f"{name}.norm1", nodes)).chunk(2, -1)
+        seen = linear(w, f"{name}.attn.proj", attend(queries, k, v))
+        return seen + perceptron(name, seen)
+
+    queries = queries + look(0)
+    number = 0
+    while f"blocks.{number}.attn.qkv.weight" in w:
+        name = f"blocks.{number}"
+        q, k, v = linear(w, f"{name}.attn.qkv", layer_norm(w, f"{name}.norm1", nodes)).chunk(3, -1)
+        nodes = nodes + linear(w, f"{name}.attn.proj", attend(q, k, v))
+        nodes = nodes + perceptron(name, nodes)
+        queries = queries + look(number + 1)
+        number += 1
+    return linear(w, "proj", queries)

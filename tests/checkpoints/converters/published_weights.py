@@ -343,3 +343,41 @@ def sensor_recording(model: object, subject: str, n: int = 3) -> Recording:
     return Recording(
         data, protocol.modality, subject, complete_trials(table, n), info=protocol.info
     )
+
+
+def bit_weights(
+    n: int = 30, w: int = 8, k: int = 5, t: int = 4, d: int = 6, blocks: int = 2
+) -> dict[str, Tensor]:
+    """The state_dict of a decoder of Brain-IT for all subjects."""
+    shapes: dict[str, Shape] = {
+        "voxel_embed": (n, w), "centers": (k, w), "pred_tokens": (t, w), "proj.weight": (d, w),
+        "proj.bias": (d,), "norm_centers.weight": (w,), "norm_centers.bias": (w,),
+    }  # fmt: skip
+    for name in ("key", "query", "value", "skip"):
+        shapes[f"conv_centers.lin_{name}.weight"] = (w, w)
+        shapes[f"conv_centers.lin_{name}.bias"] = (w,)
+    for kind, count, maps, times in (
+        ("blocks", blocks, "qkv", 3),
+        ("block_crosses", blocks + 1, "kv", 2),
+    ):
+        for number in range(count):
+            name = f"{kind}.{number}."
+            shapes |= {
+                f"{name}norm1.weight": (w,), f"{name}norm1.bias": (w,),
+                f"{name}attn.{maps}.weight": (times * w, w),
+                f"{name}attn.proj.weight": (w, w), f"{name}attn.proj.bias": (w,),
+                f"{name}norm2.weight": (w,), f"{name}norm2.bias": (w,),
+                f"{name}mlp.fc1.weight": (4 * w, w), f"{name}mlp.fc1.bias": (4 * w,),
+                f"{name}mlp.fc2.weight": (w, 4 * w), f"{name}mlp.fc2.bias": (w,),
+            }  # fmt: skip
+    return random_weights(shapes, seed=13)
+
+
+def clusters(n: int = 30, k: int = 5) -> tuple[Tensor, np.ndarray]:
+    """Cluster of each voxel, and the same as the programs write it: rows filled up with -1."""
+    of = torch.arange(n) * 7 % (k - 1)  # the last cluster has no voxel
+    rows = [torch.nonzero(of == number)[:, 0] for number in range(k)]
+    mapping = -np.ones((k, max(map(len, rows))), dtype=int)
+    for number, row in enumerate(rows):
+        mapping[number, : len(row)] = row
+    return of, mapping

@@ -83,7 +83,7 @@ def test_nice_from_either_of_its_files(which: str, made: Any, maths: Any, tmp_pa
 
 def test_nice_without_its_other_file(made: Any, tmp_path: Path) -> None:
     torch.save(made.nice_weights()[0], tmp_path / "run1Enc_eeg_cls.pth")
-    with pytest.raises(UsageError, match="run1Proj_eeg_cls.pth"):
+    with pytest.raises(UsageError, match=r"run1Proj_eeg_cls\.pth"):
         convert_file(tmp_path / "run1Enc_eeg_cls.pth", tmp_path / "model", subjects=["01"])
 
 

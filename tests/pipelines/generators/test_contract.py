@@ -45,7 +45,7 @@ def starts(case: Case) -> None:
 
 
 def test_every_generator_is_here(kinds: set[str]) -> None:
-    # Retrieval shows pictures of an index, on-demand opens another one; both have tests of their own.
+    # Retrieval shows pictures of an index, on-demand opens another one: they have own tests.
     assert kinds | {"retrieval", "on-demand"} == set(GENERATORS.names())
 
 
