@@ -21,7 +21,7 @@ from phosphene.storage import hash_bytes
 __all__ = ["assemble"]
 
 NEEDED = ("encoder", "target", "preprocessor", "protocol", "generator")
-NO_PARTS = ("settings", "name", "hash", "folder")
+NO_PARTS = ("settings", "borrowed", "name", "hash", "folder")
 STRENGTH = 0.85  # of a branch that is made here; what MindEye starts with
 
 
@@ -62,7 +62,8 @@ def assemble(base: ModelParts | None, parts: Mapping[str, Any]) -> ModelParts:
             raise UsageError(f"{empty[0]}=None", expected=f"a part: every decoder has {empty[0]}")
         if "structure" in given and given["structure"] is None:
             given.setdefault("branch", None)
-        made = replace(base, **given)
+        kept = {role: name for role, name in base.borrowed.items() if role not in given}
+        made = replace(base, **given, borrowed=kept)
     if made.structure is not None and made.branch is None and made.start is not None:
         made = replace(made, branch=StructureBranch(made.start.spec.hash, STRENGTH))
     _check_target(made.generator, made.target)

@@ -19,6 +19,7 @@ from phosphene.encoders.stimulus import STIMULUS_ENCODERS
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError
 from phosphene.names import Registry
+from phosphene.pipelines.borrowed_parts import borrow, find_borrowed
 from phosphene.pipelines.generators import GENERATORS
 from phosphene.pipelines.generators.base import Generator
 from phosphene.priors import PRIORS
@@ -98,6 +99,8 @@ class ModelParts:
         ``mean_picture`` (C, H, W) of the training trials, in 0..1: the plainest rival.
     settings : dict
         The configuration it was trained with.
+    borrowed : dict of str to str
+        Parts, by role, that lie in the model of that name and are not written again.
     name, hash : str
         Where it came from and its identity.
     """
@@ -119,6 +122,7 @@ class ModelParts:
     features_target: StimulusEncoder | None = None
     detail: BorrowedDetail | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    borrowed: dict[str, str] = field(default_factory=dict)
     name: str = ""
     hash: str = ""
     folder: Path | None = None
@@ -167,8 +171,10 @@ def write_model(
         Whether weights are stored in half precision.
     """
     for role, part in parts.components.items():
-        part.save_pretrained(building / role)
-    parts.generator.save(building / "generator")
+        if role not in parts.borrowed:
+            part.save_pretrained(building / role)
+    if "generator" not in parts.borrowed:
+        parts.generator.save(building / "generator")
     if half:
         _halve(building)
     parts.preprocessor.save(building)
@@ -188,6 +194,7 @@ def write_model(
         files={file.relative_to(building).as_posix(): hash_file(file) for file in files},
         created_with=f"phosphene {phosphene.__version__}",
         metrics=metrics,
+        borrowed={role: borrow(model, role) for role, model in parts.borrowed.items()},
     ).save(building / INDEX_NAME)
 
 
@@ -216,8 +223,9 @@ def load_model(name: str) -> ModelParts:
             expected=f"encoder and target at least, and others among {', '.join(ROLES)}",
             remedy="use the release that wrote it",
         )
+    borrowed = {role: find_borrowed(part, role) for role, part in index.borrowed.items()}
     loaded = {
-        role: load_component(folder / role, registry)
+        role: load_component(borrowed.get(role, folder / role), registry)
         for role, registry in ROLES.items()
         if role in index.components
     }
@@ -228,7 +236,8 @@ def load_model(name: str) -> ModelParts:
             expected=f"{index.target.hash}, as {INDEX_NAME} says",
             remedy="copy the model again from its source",
         )
-    generator: Generator = GENERATORS.get(index.generator).load(folder / "generator", target)
+    place = borrowed.get("generator", folder / "generator")
+    generator: Generator = GENERATORS.get(index.generator).load(place, target)
     _check_branch(folder, loaded, generator)
     _check_detail(folder, loaded.get("detail"), loaded.get("features_target"))
     return ModelParts(
@@ -238,6 +247,7 @@ def load_model(name: str) -> ModelParts:
         generator=generator,
         baselines=load_tensors(folder / BASELINES_NAME),
         settings=read_json(folder / "training.json"),
+        borrowed={role: part.model for role, part in index.borrowed.items()},
         name=index.name,
         hash=index.hash,
         folder=folder,

@@ -28,6 +28,7 @@ from phosphene.schemas.index import (
     SearchSpace,
 )
 from phosphene.schemas.model import (
+    BorrowedPart,
     ComponentFile,
     ModelIndex,
     PreprocessorFile,
@@ -44,12 +45,14 @@ from phosphene.schemas.output import (
     RunFile,
 )
 from phosphene.schemas.preparation import PreparationFile
+from phosphene.schemas.shards import Shard, ShardedSubject, ShardsFile
 
 __all__ = [
     "AbsentMetric",
     "AcrossSubjects",
     "AuditFile",
     "AuditFinding",
+    "BorrowedPart",
     "CalibrationPoint",
     "ComponentFile",
     "ConfidenceFile",
@@ -77,6 +80,9 @@ __all__ = [
     "SearchSpace",
     "SensorGeometry",
     "SensorPreprocessorFile",
+    "Shard",
+    "ShardedSubject",
+    "ShardsFile",
     "ShareOfIdeal",
     "Stored",
     "SubjectGeometry",

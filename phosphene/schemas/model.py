@@ -10,6 +10,7 @@ from phosphene.schemas.base import Stored
 from phosphene.schemas.dataset import SensorGeometry
 
 __all__ = [
+    "BorrowedPart",
     "ComponentFile",
     "ModelIndex",
     "PreprocessorFile",
@@ -119,8 +120,19 @@ class SensorPreprocessorFile(Stored):
     n_trials_fitted: dict[str, int]
 
 
+class BorrowedPart(BaseModel):
+    """A part that lies in another model: its name, and the identity of the part's files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str
+    hash: str
+
+
 class ModelIndex(Stored):
-    """``model_index.json``: the parts of a model and the SHA-256 of every file."""
+    """``model_index.json``: the parts of a model and the SHA-256 of every file.
+
+    ``borrowed`` has the parts, by role, that lie in another model; most models have none.
+    """
 
     schema_name: ClassVar[str] = "model"
     name: str
@@ -132,6 +144,14 @@ class ModelIndex(Stored):
     files: dict[str, str]
     created_with: str
     metrics: dict[str, float] = Field(default_factory=dict)
+    borrowed: dict[str, BorrowedPart] = Field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of the file; a model that borrows nothing does not speak of it."""
+        content = super().to_json()
+        if not self.borrowed:
+            del content["borrowed"]
+        return content
 
 
 class TrainingState(Stored):

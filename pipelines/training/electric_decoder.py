@@ -21,7 +21,7 @@ from phosphene.config import Config
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.encoders.brain.electric import ELECTRIC_ENCODERS
 from phosphene.encoders.brain.ridge import RidgeEncoder
-from phosphene.errors import InputError, check_option
+from phosphene.errors import InputError, UsageError, check_option
 from phosphene.names import check_subject
 from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
 from phosphene.pipelines.model_folder import ModelParts
@@ -113,6 +113,12 @@ def train_electric_decoder(
     subjects = [check_subject(label) for label in config.subjects or sorted(dataset.file.subjects)]
     for subject in subjects:
         dataset.check_subject(subject)
+    if config.keep_base and not (config.target is None and config.generator is None):
+        raise UsageError(
+            "`keep_base` with a target or generator of its own",
+            expected="those of the model `base`, which is named and not copied",
+            remedy="leave keep_base out",
+        )
     base = _base(config)
     refuse_seen_by_target(dataset, base.target, config.target or config.base)
     settings = config.model_dump(mode="json", exclude={"output"})
@@ -124,6 +130,9 @@ def train_electric_decoder(
         if config.encoder == "ridge"
         else _fit_network(dataset, subjects, base, config, work.partial / WORK)
     )
+    if config.keep_base:  # what lies in another model cannot be set anew
+        own = {"guidance_scales": (base.generator.guidance_scale,)}
+        config = config.model_copy(update=own)
     chosen, scores = choose_rendering(dataset, fitted, base, work.partial, config, None)
     best = max(scores, key=lambda score: score.total)
     summary = fitted.summary | {
@@ -280,6 +289,7 @@ def _parts(
         protocol=_protocol(dataset, fitted, config),
         generator=base.generator,
         baselines={"mean_picture": mean_training_picture(dataset, fitted.recordings)},
+        borrowed=dict.fromkeys(("target", "generator"), config.base) if config.keep_base else {},
     )
 
 

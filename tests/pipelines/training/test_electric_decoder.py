@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from phosphene.data.sensor_preprocessing import SensorPreprocessor
 from phosphene.encoders.brain.electric.heads import ElectricHeads
 from phosphene.encoders.brain.ridge import RidgeEncoder
 from phosphene.errors import InputError
-from phosphene.pipelines.model_folder import load_model
+from phosphene.pipelines.model_folder import load_model, save_model
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.sensors import SensorInfo
 from phosphene.storage import save_array
@@ -190,3 +192,37 @@ def test_an_encoder_alone_is_trained_too(
     assert (parts.preprocessor.subjects, parts.prior) == (["02"], None)
     assert parts.branch is not None
     assert parts.branch.strength == 1
+
+
+def test_a_model_may_borrow_its_target_and_generator(
+    dataset: Path, model: Path, tmp_path: Path, tiny_pictures: Pictures
+) -> None:
+    """The same decoder without the parts that another model has; a changed one is refused."""
+    whole = load_model(str(model))
+    base = tmp_path / "base"
+    shutil.copytree(model, base)
+    small = save_model(
+        tmp_path / "small",
+        replace(whole, borrowed={"target": str(base), "generator": str(base)}),
+        {},
+    )
+    assert not (small / "target").exists()
+    assert not (small / "generator").exists()
+    given = epochs(tiny_pictures, "01", np.arange(4), np.full(4, "test"))
+    first, second = (
+        Reconstructor.from_pretrained(folder, device="cpu")
+        .reconstruct(given, subject="01", num_inference_steps=2)
+        .images
+        for folder in (model, small)
+    )
+    np.testing.assert_array_equal(first, second)
+    weights = next((base / "generator").rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="changed or damaged"):
+        load_model(str(small))
+    index = json.loads((base / "model_index.json").read_text(encoding="utf-8"))
+    name = weights.relative_to(base).as_posix()
+    index["files"][name] = "0" * 64
+    (base / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(InputError, match="with which the model that borrows it was trained"):
+        load_model(str(small))
