@@ -1,0 +1,204 @@
+"""Train the small models of virtual EEG and MEG.
+
+    python -m phosphene.checkpoints.recipes.virtual_electric eeg --work DIR
+
+They share target and generator with ``virtual-fmri`` and name it: only preprocessing, encoder and
+prior are their own. Stages leave what they made in the working folder and are not done twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from phosphene.checkpoints.recipes.scene_pictures import scene_pictures
+from phosphene.checkpoints.recipes.virtual_recordings import TRAINING_SEED
+from phosphene.config import Config
+from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.pictures import Pictures
+from phosphene.data.prepare import write_subject
+from phosphene.data.scenes import Scene, sample_scenes
+from phosphene.data.virtual.electric import HEAD_HASH, VirtualHead
+from phosphene.trials import complete_trials
+from phosphene.types import Recording
+
+__all__ = ["ElectricRecipe", "electric_recordings"]
+
+TEST_SEED = 7
+"""Of test scenes, and of order and noise of the sessions that show them."""
+
+
+class ElectricRecipe(Config):
+    """Sizes of everything; the defaults are those of the weights that are shipped."""
+
+    modality: Literal["eeg", "meg"] = "eeg"
+    subjects: tuple[str, ...] = ("01", "02")
+    scenes: int = 6_000  # to each subject
+    repetitions: int = 4
+    encoder: str = "ridge"
+
+    @property
+    def preset(self) -> str:
+        """Of the sensors."""
+        return {"eeg": "eeg-17", "meg": "meg-271"}[self.modality]
+
+
+def electric_recordings(
+    folder: Path,
+    subjects: list[str],
+    preset: str,
+    *,
+    scenes: int,
+    repetitions: int,
+    test_scenes: int = 0,
+    test_repetitions: int = 0,
+) -> CanonicalDataset:
+    """Simulate what is missing of a dataset: the first training scenes, and fresh test scenes.
+
+    Test scenes are shown in sessions of their own. Values are kept in float16, in microvolts or
+    femtotesla.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the dataset; rendered scenes are kept beside it.
+    subjects : list of str
+        Labels of virtual subjects; those the dataset has already are kept.
+    preset : str
+        ``eeg-17``, ``eeg-63`` or ``meg-271``.
+    scenes, repetitions : int
+        Training pictures, and showings of each.
+    test_scenes, test_repetitions : int
+    """
+    shown = {"train": scene_pictures(folder.parent, scenes, split="train")}
+    drawn: dict[str, list[Scene]] = {"train": list(sample_scenes(0, scenes))}
+    if test_scenes:
+        drawn["test"] = list(sample_scenes(0, test_scenes, seed=TEST_SEED, split="test"))
+        shown["test"] = _rendered(drawn["test"])
+    names = {split: [f"{split}-{row:06d}" for row in range(len(shown[split]))] for split in shown}
+    stimuli = (
+        [name for split in shown for name in names[split]],
+        np.concatenate([np.asarray(shown[split]) for split in shown]),
+    )
+    counts = {"train": (repetitions, TRAINING_SEED), "test": (test_repetitions, TEST_SEED)}
+    for label in subjects:
+        done = (folder / "dataset.json").is_file()
+        if done and label in CanonicalDataset.open(folder).file.subjects:
+            continue
+        head = VirtualHead(label, preset)
+        parts: list[Recording] = []
+        for split in shown:
+            drives = head.drives(drawn[split], np.asarray(shown[split]))
+            times, seed = counts[split]
+            simulation = head.simulate(drives, repetitions=times, seed=seed)
+            recording = simulation.recording(names[split], [split] * len(names[split]))
+            parts.append(_following(recording, parts))
+        table = pd.concat([part.trials for part in parts], ignore_index=True)
+        whole = replace(
+            parts[0],
+            data=np.concatenate([part.data for part in parts]),
+            trials=complete_trials(table, len(table)),
+        )
+        write_subject(
+            folder, whole, stimuli, name=f"virtual {preset}",
+            licence="Apache-2.0 (simulated, no human data)",
+            source=f"virtual subject {label}, heads {HEAD_HASH[:16]}", dtype="float16",
+        )  # fmt: skip
+    return CanonicalDataset.open(folder)
+
+
+def _rendered(scenes: list[Scene]) -> Pictures:
+    from phosphene.data.scenes import render
+
+    pictures: Pictures = render(scenes, 64).images
+    return pictures
+
+
+def _following(recording: Recording, earlier: list[Recording]) -> Recording:
+    """Number sessions and trials on from those of earlier recordings."""
+    sessions = sum(part.trials["session"].nunique() for part in earlier)
+    trials = recording.trials.copy()
+    trials["session"] = [f"{sessions + int(session):02d}" for session in trials["session"]]
+    trials["trial"] = np.arange(len(trials)) + sum(len(part) for part in earlier)
+    return replace(recording, trials=trials)
+
+
+def decoder(recipe: ElectricRecipe, work: Path) -> Path:
+    """Train with ``phosphene train``; target and generator stay in ``virtual-fmri``."""
+    from phosphene.pipelines.training.electric_decoder import (
+        ElectricDecoderConfig,
+        train_electric_decoder,
+    )
+
+    electric_recordings(
+        work / recipe.preset, list(recipe.subjects), recipe.preset,
+        scenes=recipe.scenes, repetitions=recipe.repetitions,
+    )  # fmt: skip
+    config = ElectricDecoderConfig(
+        dataset=str(work / recipe.preset),
+        output=str(work / f"virtual-{recipe.modality}"),
+        subjects=recipe.subjects,
+        encoder=recipe.encoder,
+        keep_base=True,
+        half=True,
+    )
+    folder, summary = train_electric_decoder(config, resume=True)
+    for name, value in summary.items():
+        print(f"{name} {value:.4g}")
+    return folder
+
+
+def publish(recipe: ElectricRecipe, work: Path) -> Path:
+    """Copy the model beside the registry and enter its identity there."""
+    import shutil
+
+    import yaml
+
+    from phosphene.checkpoints.registry import HERE
+    from phosphene.storage import hash_file, write_text
+
+    name = f"virtual-{recipe.modality}"
+    place = HERE / "weights" / name
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(work / name, place)
+    size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    models: dict[str, Any] = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
+    models[name] = {
+        "modality": recipe.modality,
+        "source": f"package:weights/{name}",
+        "licence": "Apache-2.0",
+        "description": f"virtual subjects {', '.join(recipe.subjects)} ({recipe.preset}), "
+        f"{recipe.scenes} scenes x {recipe.repetitions}, with parts of virtual-fmri; never human "
+        "data",
+        "sha256": hash_file(place / "model_index.json"),
+        "megabytes": round(size / 1e6, 1),
+        "default": True,
+    }
+    write_text(HERE / "models.yaml", yaml.safe_dump(models, sort_keys=True))
+    return place
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the recipe from the command line."""
+    import argparse
+    import logging
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modality", choices=["eeg", "meg"])
+    parser.add_argument("--work", type=Path, default=Path("phosphene-recipe"))
+    parser.add_argument("--publish", action="store_true")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO)
+    recipe = ElectricRecipe(modality=options.modality)
+    options.work.mkdir(parents=True, exist_ok=True)
+    print(decoder(recipe, options.work))
+    if options.publish:
+        print(publish(recipe, options.work))
+
+
+if __name__ == "__main__":
+    main()
