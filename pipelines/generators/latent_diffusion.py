@@ -7,6 +7,7 @@ condition is with the mean embedding, which is zero since targets are standardis
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +22,17 @@ from phosphene.batches import in_equal_blocks
 from phosphene.data.pictures import Pictures
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.encoders.stimulus.latents import LatentTarget, load_network
-from phosphene.errors import InputError, UsageError
+from phosphene.errors import InputError
 from phosphene.pipelines.generators.base import Generator, to_uint8
+from phosphene.pipelines.generators.denoising import first_step, kept_signal
+from phosphene.pipelines.generators.starts import check_steps, start_latents
 from phosphene.pipelines.generators.step_progress import StepEnd
 from phosphene.schemas import ComponentFile
 from phosphene.types import BrainEmbedding
 
 __all__ = ["Decoded", "LatentDiffusion", "extend_unet", "predict_velocity"]
+
+logger = logging.getLogger(__name__)
 
 BLOCK = 8  # items of the network at a time; guidance doubles them
 
@@ -134,23 +139,17 @@ class LatentDiffusion(Generator):
     ) -> Pictures | Tensor:
         self.check(condition, generators)
         steps = self.steps if num_inference_steps is None else num_inference_steps
-        if steps < 1 or not 0 <= strength <= 1:
-            raise UsageError(
-                f"{steps} steps at strength {strength}",
-                expected="at least one step, and a strength from 0 to 1",
-            )
-        if init is None and strength < 1:
-            raise UsageError(
-                f"a strength of {strength} without a picture to start from",
-                expected="an init, or strength 1",
-            )
+        check_steps(steps, strength, starts=init is not None)
+        if init is not None:
+            kept = kept_signal(self.scheduler, steps, strength)
+            logger.info("strength %g keeps %.3f of the start's power", strength, kept)
         self.unet.eval()
         noise = torch.stack(
             [torch.randn(self.latents.shape, generator=g, device=g.device) for g in generators]
         ).to(self.unet.device, self.unet.dtype)
         inputs = self._inputs(condition)
         start = noise if init is None else self._latents_of(init)
-        skipped = 0 if init is None else steps - round(steps * strength)
+        skipped = 0 if init is None else first_step(steps, strength)
         found = in_equal_blocks(
             lambda begin, drawn, *rows: self._denoise(
                 begin,
@@ -169,15 +168,9 @@ class LatentDiffusion(Generator):
 
     def _latents_of(self, init: Tensor) -> Tensor:
         """Return latents as they are; pictures (n, 3, H, W) in 0..1 are encoded."""
-        shape, size = self.latents.shape, self.latents.size
-        if tuple(init.shape[1:]) == shape:
-            return init.to(self.unet.device, self.unet.dtype)
-        if tuple(init.shape[1:]) == (3, size, size):
-            return self.latents.to_latents(init.to(self.unet.device, self.unet.dtype) * 2 - 1)
-        raise InputError(
-            f"an init of shape {tuple(init.shape[1:])}",
-            expected=f"latents {shape} or pictures (3, {size}, {size})",
-        )
+        given, latents = init.to(self.unet.device), self.latents
+        found = start_latents(given, latents.shape, latents.size, latents.to_latents)
+        return found.to(self.unet.device, self.unet.dtype)
 
     def _inputs(self, condition: BrainEmbedding) -> dict[str, Tensor]:
         """Return what the network is given of an embedding, by name."""
