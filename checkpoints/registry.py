@@ -1,7 +1,8 @@
 """Models that a name stands for: where they lie, under which licence, and their identity.
 
 ``models.yaml`` lists whole decoders; its entries are written by the recipes that train them.
-``generators.yaml`` lists published generators, which are facts that people wrote down.
+``generators.yaml`` and ``video_generators.yaml`` list published generators, which are facts that
+people wrote down.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ __all__ = [
     "KnownModel",
     "default_model",
     "find_generator",
+    "find_video_generator",
     "known_generators",
     "known_models",
+    "known_video_generators",
     "model_folder",
 ]
 
@@ -138,15 +141,33 @@ class KnownGenerator(BaseModel):
 @cache
 def known_generators() -> dict[str, KnownGenerator]:
     """Return the entries of ``generators.yaml`` by name."""
+    return _entries("generators.yaml")
+
+
+@cache
+def known_video_generators() -> dict[str, KnownGenerator]:
+    """Return the entries of ``video_generators.yaml`` by name."""
+    return _entries("video_generators.yaml")
+
+
+def _entries(file: str) -> dict[str, KnownGenerator]:
     import yaml
 
-    content = yaml.safe_load((HERE / "generators.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((HERE / file).read_text(encoding="utf-8"))
     return {name: KnownGenerator.model_validate(entry) for name, entry in content.items()}
 
 
 def find_generator(name: str) -> tuple[str, KnownGenerator] | None:
     """Return name and entry of a published generator; its kind stands for the default entry."""
-    known = known_generators()
+    return _find(name, known_generators())
+
+
+def find_video_generator(name: str) -> tuple[str, KnownGenerator] | None:
+    """Return name and entry of a published video generator; its kind stands for the default one."""
+    return _find(name, known_video_generators())
+
+
+def _find(name: str, known: dict[str, KnownGenerator]) -> tuple[str, KnownGenerator] | None:
     if name in known:
         return name, known[name]
     return next(

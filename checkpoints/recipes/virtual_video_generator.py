@@ -30,7 +30,7 @@ class VideoRecipe(Config):
     """Sizes of everything; the defaults are those of the weights that are shipped."""
 
     model: str = "virtual-fmri"
-    clips: int = 300
+    clips: int = 200
     validation_clips: int = 20
     frames: int = 16  # two seconds
     fps: float = 8.0
@@ -38,8 +38,8 @@ class VideoRecipe(Config):
     window: int = 8  # frames that know of each other
     heads: int = 4
     training: EngineConfig = EngineConfig(
-        epochs=12,
-        batch_size=8,
+        epochs=8,
+        batch_size=4,
         learning_rate=1e-3,
         warmup_steps=40,
         checkpoint_every=25,
@@ -121,7 +121,13 @@ def motion(recipe: VideoRecipe, work: Path) -> Path:
         return work / "motion"
     generator = _generator(recipe)
     torch.manual_seed(recipe.training.seed)
-    made = MotionModule(motion_places(generator.unet), recipe.window, heads=recipe.heads)
+    made = MotionModule(
+        motion_places(generator.unet),
+        recipe.window,
+        generator.latents.shape[0],
+        int(generator.unet.conv_in.out_channels),
+        heads=recipe.heads,
+    )
     parts = clips(recipe, work)
     joined = {name: torch.cat([parts["train"][name], parts["validation"][name]])
               for name in parts["train"]}  # fmt: skip

@@ -21,12 +21,17 @@ app = typer.Typer(
 @guarded
 def list_models() -> None:
     """List known decoders, and published generators with what they take."""
-    from phosphene.checkpoints.registry import known_generators, known_models
+    from phosphene.checkpoints.registry import (
+        known_generators,
+        known_models,
+        known_video_generators,
+    )
 
     for name, model in known_models().items():
         typer.echo(f"{name:28} decoder    {model.megabytes:7.0f} MB  {model.description}")
-    for name, entry in known_generators().items():
-        typer.echo(f"{name:28} generator  {entry.megabytes:7.0f} MB  {entry.description}")
+    for kind, known in (("generator", known_generators()), ("video", known_video_generators())):
+        for name, entry in known.items():
+            typer.echo(f"{name:28} {kind:10} {entry.megabytes:7.0f} MB  {entry.description}")
     _list_weights()
 
 
@@ -54,10 +59,16 @@ def show(name: str) -> None:
     typer.echo(f"{'name':14} {found}")
     content = entry.model_dump()
     parts = content.pop("parts")
+    from phosphene.checkpoints.registry import known_video_generators
+
+    video = found in known_video_generators()
     single = any(part["single_file"] for part in parts.values())
-    content["size"] = f"{entry.megabytes:.0f} MB" + ("" if single else " in half precision")
+    whole = "" if single or video else " in half precision"
+    content["size"] = f"{entry.megabytes:.0f} MB{whole}"
     content["memory"] = f"{content.pop('memory_gb')} GB at float16, activations aside"
-    content["embedding"] = content["embedding"] or "that of the generator which it goes over"
+    content["embedding"] = content["embedding"] or (
+        "none: it takes the keyframe" if video else "that of the generator which it goes over"
+    )
     for role, part in parts.items():
         content[role] = (
             f"{part['repo']}: {part['single_file'] or ', '.join(part['files'])} "
@@ -141,12 +152,19 @@ def _list_weights() -> None:
 
 def _published(name: str) -> tuple[str, Any]:
     """Return name and entry of a published generator; an unknown one lists them all."""
-    from phosphene.checkpoints.registry import find_generator, known_generators, known_models
+    from phosphene.checkpoints.registry import (
+        find_generator,
+        find_video_generator,
+        known_generators,
+        known_models,
+        known_video_generators,
+    )
     from phosphene.errors import check_option
 
-    found = find_generator(name)
+    found = find_generator(name) or find_video_generator(name)
     if found is None:
-        check_option("name", name, {*known_generators(), *known_models()})
+        known = {*known_generators(), *known_video_generators(), *known_models()}
+        check_option("name", name, known)
         raise AssertionError(name)  # check_option has raised
     return found
 

@@ -2,7 +2,7 @@
 
 Guo et al. 2024 (AnimateDiff). What a decoder gives of each frame is imitated: values that are
 shrunken by as much as they are wrong, as a regression's are, wrong in a way that lasts, blurred in
-time, of the keyframe alone, or nothing at all.
+time, of a keyframe that moves less than the scene does, or nothing at all.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from phosphene.pipelines.generators.latent_diffusion import (
     predict_velocity,
 )
 from phosphene.pipelines.generators.video.motion_module import (
+    Guesses,
     MotionModule,
     moving,
     repeat_frames,
@@ -33,11 +34,11 @@ __all__ = ["ClipObjective", "imitate_decoding", "train_motion_module"]
 
 Batch = Mapping[str, Tensor]
 
-KEYFRAME_ONLY, NOTHING = 0.25, 0.15
-"""Shares of clips of which only the keyframe's latents are known, and none at all."""
+UNKNOWN = 0.3
+"""Share of clips without one of both guesses of their frames."""
 LEAST_EXPLAINED = 0.15
 LASTING = 0.5
-"""Share of the error that is the same in all frames of a clip."""
+"""Share of the error of latents that is the same in all frames of a clip."""
 
 
 def train_motion_module(
@@ -119,11 +120,12 @@ class ClipObjective:
         products = self.scheduler.alphas_cumprod.to(clean)[times].view(-1, 1, 1, 1, 1)
         alpha, sigma = products.sqrt(), (1 - products).sqrt()
         noisy, velocity = alpha * clean + sigma * added, alpha * added - sigma * clean
-        decoded = imitate_decoding(clean, token, feature, noise)
-        with moving(self.generator.unet, motion, frames):
+        rows = noisy.flatten(0, 1)
+        decoded, guesses = imitate_decoding(clean, token, feature, noise)
+        with moving(self.generator.unet, motion, frames, guesses.maps(rows)):
             found = predict_velocity(
                 self.generator.unet,
-                noisy.flatten(0, 1).to(memory_format=torch.channels_last),
+                rows.to(memory_format=torch.channels_last),
                 repeat_frames(times, frames),
                 decoded,
             )
@@ -162,7 +164,7 @@ def _windows(
 
 def imitate_decoding(
     clean: Tensor, token: Tensor, feature: Tensor | None, noise: torch.Generator
-) -> Decoded:
+) -> tuple[Decoded, Guesses]:
     """Return what a decoder could have said of clips, one row per frame.
 
     A share r of the variance is explained: r (x + e) with an error e of variance 1 / r - 1, the
@@ -179,40 +181,41 @@ def imitate_decoding(
     """
     n, frames = clean.shape[:2]
 
-    def uniform(least: float = 0.0) -> Tensor:
+    def uniform(axes: int = 1, least: float = 0.0) -> Tensor:
         drawn = torch.rand(n, generator=noise, device=clean.device)
-        return least + (1 - least) * drawn
+        return (least + (1 - least) * drawn).view(-1, *[1] * (axes - 1))
 
     def normal(shape: tuple[int, ...]) -> Tensor:
         return torch.randn(shape, generator=noise, device=clean.device)
 
     def guessed(values: Tensor, error: Tensor) -> Tensor:
-        share = uniform(LEAST_EXPLAINED).view(-1, *[1] * (values.ndim - 1))
+        share = uniform(values.ndim, LEAST_EXPLAINED)
         return share * (values + (1 / share - 1).sqrt() * error)
 
-    shape = (n, 1, *clean.shape[2:])
-    error = LASTING**0.5 * normal(shape) + (1 - LASTING) ** 0.5 * normal(tuple(clean.shape))
-    # The response to brain activity is slow: part of what is said of a frame is of its neighbours.
-    slow = uniform().view(-1, 1, 1, 1, 1)
-    seen = (1 - slow) * clean + slow * _over_time(clean)
-    lowlevel = guessed(seen, error)
-    kind = uniform()
-    still = kind < KEYFRAME_ONLY
-    place = (uniform() * frames).long().clamp(max=frames - 1)
-    of_key = lowlevel[torch.arange(n, device=clean.device), place][:, None].expand_as(lowlevel)
-    lowlevel = torch.where(still.view(-1, 1, 1, 1, 1), of_key, lowlevel)
-    lowlevel = lowlevel * (kind < 1 - NOTHING).view(-1, 1, 1, 1, 1)
+    def known() -> Tensor:
+        return (uniform(5) >= UNKNOWN).float() * kept.view(-1, 1, 1, 1, 1)
+
     kept = (uniform() >= DROP).float()
+    lasting = normal((n, 1, *clean.shape[2:]))
+    # The response to brain activity is slow: part of what is said of a frame is of its neighbours.
+    slow = uniform(5)
+    seen = (1 - slow) * clean + slow * _over_time(clean)
+    error = LASTING**0.5 * lasting + (1 - LASTING) ** 0.5 * normal(tuple(clean.shape))
+    lowlevel = guessed(seen, error) * known()
+    # Decoded flow is shrunken: the keyframe moves less than the scene, its errors move with it.
+    place = (uniform() * frames).long().clamp(max=frames - 1)
+    key = clean[torch.arange(n, device=clean.device), place][:, None]
+    still = uniform(5)
+    moved = guessed((1 - still) * clean + still * key, normal((n, 1, *clean.shape[2:]))) * known()
     told = Decoded(
         guessed(token, normal(tuple(token.shape))),
-        None,
         None if feature is None else guessed(feature, normal(tuple(feature.shape))),
     ).times(kept)
-    return Decoded(
+    decoded = Decoded(
         repeat_frames(told.tokens, frames),
-        (lowlevel * kept.view(-1, 1, 1, 1, 1)).flatten(0, 1),
         None if told.features is None else repeat_frames(told.features, frames),
     )
+    return decoded, Guesses(lowlevel.flatten(0, 1), moved.flatten(0, 1))
 
 
 def _over_time(clips: Tensor) -> Tensor:

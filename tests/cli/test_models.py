@@ -9,8 +9,15 @@ from typing import Any
 import pytest
 
 from phosphene.checkpoints.fetching import smallest_weights
-from phosphene.checkpoints.registry import find_generator, known_generators
+from phosphene.checkpoints.registry import (
+    find_generator,
+    find_video_generator,
+    known_generators,
+    known_video_generators,
+)
 from phosphene.pipelines.generators import GENERATORS
+from phosphene.pipelines.generators.video import VIDEO_GENERATORS
+from phosphene.pipelines.generators.video.options import VideoOptions
 
 Cli = Callable[..., Any]
 
@@ -18,7 +25,7 @@ Cli = Callable[..., Any]
 def test_every_generator_is_listed(cli: Cli) -> None:
     lines = cli("models list").succeeds().out.splitlines()
     names = {line.split()[0] for line in lines}
-    assert set(known_generators()) <= names
+    assert set(known_generators()) | set(known_video_generators()) <= names
 
 
 @pytest.mark.parametrize("name", sorted(known_generators()))
@@ -36,6 +43,32 @@ def test_facts_are_complete_and_shown(name: str, cli: Cli) -> None:
     assert f"no: phosphene models fetch {name}" in shown  # the suite has no network and no cache
     options: Any = GENERATORS.get(entry.generator)
     options.read_options(dict(entry.options))
+
+
+@pytest.mark.parametrize("name", sorted(known_video_generators()))
+def test_facts_of_video_generators_are_complete_and_shown(name: str, cli: Cli) -> None:
+    entry = known_video_generators()[name]
+    assert entry.generator in VIDEO_GENERATORS.names()
+    shown = cli("models show", name).succeeds().out
+    for part in entry.parts.values():
+        assert part.repo in shown
+        assert f"licence: {part.licence}" in shown
+    for fact in ("steps", "guidance_scale", "unconfirmed", f"phosphene models fetch {name}"):
+        assert fact in shown
+    assert "half precision" not in next(line for line in shown.splitlines() if "size" in line)
+    kind: Any = VIDEO_GENERATORS.get(entry.generator)
+    options: VideoOptions = kind.options_class.model_validate(entry.options)
+    assert (options.height % 32, options.width % 16) == (0, 0)
+
+
+def test_each_kind_of_video_generator_has_one_default() -> None:
+    known = known_video_generators()
+    assert not set(known) & set(known_generators())
+    for kind in {entry.generator for entry in known.values()}:
+        assert sum(e.default for e in known.values() if e.generator == kind) == 1
+        found = find_video_generator(kind)
+        assert found is not None
+        assert found[1].default
 
 
 def test_each_kind_has_one_default() -> None:

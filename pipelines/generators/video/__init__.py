@@ -9,6 +9,13 @@ __all__ = ["VIDEO_GENERATORS"]
 VIDEO_GENERATORS = Registry(
     "video generator",
     {
+        "animatediff": "phosphene.pipelines.generators.video.animatediff:AnimateDiff",
+        "cogvideox": "phosphene.pipelines.generators.video.cogvideox:CogVideoX",
         "keyframe_flow": "phosphene.pipelines.generators.video.keyframe_flow:KeyframeFlow",
+        "ltx": "phosphene.pipelines.generators.video.ltx:LTX",
+        "stable-video-diffusion": (
+            "phosphene.pipelines.generators.video.stable_video:StableVideoDiffusion"
+        ),
+        "wan": "phosphene.pipelines.generators.video.wan:Wan",
     },
 )

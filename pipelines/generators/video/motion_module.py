@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from phosphene.component import Component, record_config
 from phosphene.errors import InputError
 
-__all__ = ["MotionModule", "motion_places", "moving"]
+__all__ = ["Guesses", "MotionModule", "motion_places", "moving", "repeat_frames"]
 
 
 def motion_places(unet: Any) -> dict[str, int]:
@@ -61,8 +62,10 @@ class MotionModule(nn.Module, Component):
         From :func:`motion_places`.
     window : int
         Frames that know of each other.
-    heads, groups : int
-        Of attention and of normalisation.
+    channels, first : int
+        Of latents, and of what the network makes of them first.
+    heads, groups, hidden : int
+        Of attention, of normalisation, and of the convolutions over what was decoded.
     """
 
     kind: ClassVar[str] = "generator"
@@ -70,25 +73,42 @@ class MotionModule(nn.Module, Component):
 
     @record_config
     def __init__(
-        self, places: dict[str, int], window: int, *, heads: int = 4, groups: int = 16
+        self,
+        places: dict[str, int],
+        window: int,
+        channels: int,
+        first: int,
+        *,
+        heads: int = 4,
+        groups: int = 16,
+        hidden: int = 48,
     ) -> None:
         super().__init__()
         from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
         self.places, self.window = dict(places), window
+        self.channels, self.first = channels, first
+        # Two guesses of each frame, and whether there is one.
+        self.guide = nn.Sequential(
+            nn.Conv2d(2 * channels + 2, hidden, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(hidden, hidden, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(hidden, first, 3, padding=1),
+        )
         self.layers = nn.ModuleDict()
-        for place, channels in places.items():
+        for place, width in places.items():
             layer = AnimateDiffTransformer3D(
                 num_attention_heads=heads,
-                attention_head_dim=channels // heads,
-                in_channels=channels,
+                attention_head_dim=width // heads,
+                in_channels=width,
                 norm_num_groups=groups,
                 positional_embeddings="sinusoidal",
                 num_positional_embeddings=window,
             )
-            nn.init.zeros_(layer.proj_out.weight)
-            nn.init.zeros_(layer.proj_out.bias)
+            _silence(layer.proj_out)
             self.layers[place.replace(".", "-")] = layer
+        _silence(self.guide[-1])
 
     def tensors(self) -> dict[str, Tensor]:
         # The sinusoids of places in time are no weights.
@@ -107,20 +127,49 @@ class MotionModule(nn.Module, Component):
         InputError
             Naming the first difference.
         """
-        found = motion_places(unet)
-        if found == self.places:
+        found = motion_places(unet) | {"conv_in": int(unet.conv_in.out_channels)}
+        wanted = self.places | {"conv_in": self.first}
+        if found == wanted:
             return
-        other = next(k for k in {**found, **self.places} if found.get(k) != self.places.get(k))
+        other = next(k for k in {**found, **wanted} if found.get(k) != wanted.get(k))
         raise InputError(
             f"a motion module for another network: {other} has {found.get(other, 'no')} channels",
-            expected=f"{self.places.get(other, 'no')} channels there, as in the network that it "
+            expected=f"{wanted.get(other, 'no')} channels there, as in the network that it "
             "was trained in",
             remedy="train it for this generator, or use keyframe_flow, which needs no training",
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Guesses:
+    """What was decoded of each frame, n rows each; nothing of either where there is none.
+
+    Parameters
+    ----------
+    lowlevel : Tensor of shape (n, c, h, w), optional
+        Latents that were predicted: the perception flow.
+    moved : Tensor of shape (n, c, h, w), optional
+        Latents of the keyframe, moved by decoded flow.
+    """
+
+    lowlevel: Tensor | None = None
+    moved: Tensor | None = None
+
+    def maps(self, like: Tensor) -> Tensor:
+        """Return both and whether they are there, (n, 2 c + 2, h, w), for noisy latents."""
+        parts, here = [], []
+        for part in (self.lowlevel, self.moved):
+            given = torch.zeros_like(like) if part is None else part.to(like)
+            parts.append(given)
+            # A guess of zeros, which is the mean, says nothing.
+            here.append(
+                given.flatten(1).any(1).to(like).view(-1, 1, 1, 1).expand(like[:, :1].shape)
+            )
+        return torch.cat([*parts, *here], dim=1)
+
+
 @contextmanager
-def moving(unet: Any, motion: MotionModule, n_frames: int) -> Iterator[None]:
+def moving(unet: Any, motion: Any, n_frames: int, guesses: Tensor) -> Iterator[None]:
     """Let a UNet of pictures see rows of clips: frames of one clip stand one after the other.
 
     Parameters
@@ -128,9 +177,12 @@ def moving(unet: Any, motion: MotionModule, n_frames: int) -> Iterator[None]:
     unet : diffusers.UNet2DConditionModel
         Called with (n_clips * n_frames, c, h, w) inside the block.
     motion : MotionModule
+        Or what several processes wrap it in.
     n_frames : int
+    guesses : Tensor of shape (n_clips * n_frames, 2 c + 2, h, w)
+        Of :meth:`Guesses.maps`.
     """
-    layers: Any = getattr(motion, "module", motion)  # several processes wrap it
+    layers: Any = getattr(motion, "module", motion)
     modules = dict(unet.named_modules())
 
     def hook(layer: nn.Module) -> Any:
@@ -143,10 +195,14 @@ def moving(unet: Any, motion: MotionModule, n_frames: int) -> Iterator[None]:
 
         return after
 
+    def beside(_: nn.Module, __: Any, found: Tensor) -> Tensor:
+        return found + layers.guide(guesses.to(found.dtype))
+
     hooks = [
         modules[place].register_forward_hook(hook(layers.layers[place.replace(".", "-")]))
         for place in layers.places
     ]
+    hooks.append(unet.conv_in.register_forward_hook(beside))
     try:
         yield
     finally:
@@ -157,3 +213,8 @@ def moving(unet: Any, motion: MotionModule, n_frames: int) -> Iterator[None]:
 def repeat_frames(values: Tensor, n_frames: int) -> Tensor:
     """Return rows (n * n_frames, ...) of values that all frames of a clip share, (n, ...)."""
     return torch.repeat_interleave(values, n_frames, dim=0)
+
+
+def _silence(layer: Any) -> None:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
