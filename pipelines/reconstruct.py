@@ -18,6 +18,7 @@ from phosphene.pipelines.output import OutputFolder
 from phosphene.pipelines.reading import read_for
 from phosphene.pipelines.reconstruction import Reconstruction
 from phosphene.pipelines.reconstructor import DEFAULT_BATCH, Reconstructor
+from phosphene.pipelines.run_record import describe_run
 from phosphene.pipelines.scores import known_categories, score_pictures
 from phosphene.pipelines.truth import read_truth
 from phosphene.progress import progress
@@ -111,7 +112,7 @@ def reconstruct(
         "subject": recording.subject,
         **model.settings,
     }
-    run = model.describe_run(recording, n_items=len(items), config=settings)
+    run = describe_run(model.parts, recording, n_items=len(items), config=settings)
     if dry_run:
         OutputFolder.check(config.output, resume=resume)
         return Path(config.output), None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,13 +18,12 @@ from phosphene.names import check_subject
 from phosphene.pipelines.assembly import assemble
 from phosphene.pipelines.captioning.base import open_captioner
 from phosphene.pipelines.devices import choose_device
+from phosphene.pipelines.embedding import predict
 from phosphene.pipelines.generators.step_progress import StepEnd
 from phosphene.pipelines.items import (
-    averaging_words,
     embedding_arrays,
     items_of,
     picture_seeds,
-    recording_hash,
 )
 from phosphene.pipelines.model_folder import ModelParts, load_model, save_model
 from phosphene.pipelines.reading import conformed, read_for
@@ -37,9 +35,8 @@ from phosphene.pipelines.rendering_options import (
     choose_prior,
     choose_strength,
 )
-from phosphene.pipelines.versions import package_versions
+from phosphene.pipelines.run_record import describe_run
 from phosphene.progress import progress
-from phosphene.schemas import RunFile
 from phosphene.types import BrainEmbedding, Recording
 
 if TYPE_CHECKING:
@@ -248,18 +245,7 @@ class Reconstructor:
 
     def embed(self, recording: Recording) -> BrainEmbedding:
         """Return what the encoder predicts for each trial."""
-        prepared = self.parts.preprocessor.transform(recording)
-        embedding: BrainEmbedding = self.parts.encoder.encode(prepared)
-        if self.parts.structure is not None:
-            found = self.parts.structure.encode(prepared)
-            lowlevel = found.main if found.lowlevel is None else found.lowlevel
-            embedding = replace(embedding, lowlevel=lowlevel)
-        if self.parts.features is not None:
-            embedding = replace(embedding, features=self.parts.features.encode(prepared).main)
-        if self.parts.control is not None and self.parts.control_target is not None:
-            predicted = self.parts.control.encode(prepared).lowlevel
-            embedding = replace(embedding, control=self.parts.control_target.decode(predicted))
-        return embedding
+        return predict(self.parts, self.parts.preprocessor.transform(recording))
 
     def with_captions(self, table: pd.DataFrame, embedding: BrainEmbedding) -> pd.DataFrame:
         """Return the table of items with a column ``decoded_caption``, where captions are on."""
@@ -400,7 +386,8 @@ class Reconstructor:
         images = np.concatenate(
             [pictures for _, pictures in progress(batches, label="rendering", total=total)]
         )
-        run = self.describe_run(
+        run = describe_run(
+            self.parts,
             recording,
             n_items=len(items),
             config={
@@ -418,23 +405,4 @@ class Reconstructor:
             trials=self.with_captions(table, embedding),
             provenance=run,
             seeds=seeds,
-        )
-
-    def describe_run(
-        self, recording: Recording, *, n_items: int, config: dict[str, Any]
-    ) -> RunFile:
-        """Return the provenance of a run over this recording."""
-        return RunFile(
-            command="reconstruct",
-            config=config,
-            model=self.parts.name,
-            model_hash=self.parts.hash,
-            input_hash=recording_hash(recording),
-            n_items=n_items,
-            n_samples=int(config["samples"]),
-            versions=package_versions(),
-            started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            protocol=self.parts.protocol.model_copy(
-                update={"averaging_test": averaging_words(str(config["average"]))}
-            ),
         )
