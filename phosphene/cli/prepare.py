@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from phosphene.cli import prepare_fmri
+from phosphene.cli import prepare_electric, prepare_fmri
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import Seed, Subject
 
@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Turn recordings and stimuli into a canonical dataset.",
 )
 prepare_fmri.register(app)
+prepare_electric.register(app)
 
 
 @app.command("betas")
