@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import phosphene
+from phosphene.data.bold.betas_form import write_betas
 from phosphene.data.bold.confounds import read_confounds
 from phosphene.data.bold.events import mark_tests, read_run_events
 from phosphene.data.bold.masks import run_space
@@ -27,7 +28,7 @@ from phosphene.errors import InputError, UsageError, check_option
 from phosphene.names import check_subject
 from phosphene.progress import progress
 from phosphene.schemas import PreparationFile
-from phosphene.storage import TEMPORARY
+from phosphene.storage import TEMPORARY, check_new_folder
 from phosphene.trials import TRIAL_COLUMNS, UNKNOWN, complete_trials
 from phosphene.types import Recording, VoxelSpace
 
@@ -75,6 +76,8 @@ class BidsSettings:
     stimuli : str, optional
         Folder of pictures named as the stimuli are.
     reliability : float, optional
+    betas : path, optional
+        A new folder for test trials in BIDS form, which ``reconstruct`` reads.
     name, licence : str
     dtype : {"float16", "float32"}
     """
@@ -94,6 +97,7 @@ class BidsSettings:
     normalise: str = "session"
     stimuli: str | None = None
     reliability: float | None = None
+    betas: Path | None = None
     name: str | None = None
     licence: str = "unknown"
     dtype: Literal["float16", "float32"] = "float32"
@@ -121,6 +125,8 @@ def prepare_bids(
         If an option is unknown.
     """
     check_option("normalise", settings.normalise, NORMALISATIONS)
+    if settings.betas is not None:
+        check_new_folder(settings.betas)
     folder, root = Path(source), Path(output)
     labels = [check_subject(label) for label in subjects or find_subjects(folder, settings.raw)]
     if not labels:
@@ -136,6 +142,8 @@ def prepare_bids(
                 licence=settings.licence, source=f"{settings.task} ({settings.model})",
                 dtype=settings.dtype,
             )  # fmt: skip
+            if settings.betas is not None:
+                write_betas(settings.betas, recording, settings.task)
         notes += [note for note in said if note not in notes]
         _note(root, settings, label, recording, said)
     assert dataset is not None

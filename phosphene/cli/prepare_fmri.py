@@ -179,6 +179,10 @@ def bids(
         str, typer.Option(help="Z-score within session, run or none, by training trials.")
     ] = "session",
     reliability: Reliability = None,
+    betas: Annotated[
+        str | None,
+        typer.Option(help="New folder for test trials as volumes, to `reconstruct` from."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the recordings.")] = "unknown",
     dtype: Dtype = "float32",
@@ -207,6 +211,7 @@ def bids(
         normalise=normalise,
         stimuli=stimuli,
         reliability=reliability,
+        betas=None if betas is None else Path(betas),
         name=name,
         licence=licence,
         dtype=check_option("dtype", dtype, ["float16", "float32"]),  # type: ignore[arg-type]

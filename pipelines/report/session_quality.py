@@ -179,12 +179,18 @@ def render_quality(
         measure_quality(dataset.recording(label)) for label in sorted(dataset.file.subjects)
     ]
     page: str = environment.get_template("quality.html.j2").render(
-        dataset=dataset.file, findings=findings, remedies=remedies, subjects=subjects,
+        dataset=dataset.file,
+        n_stimuli=dataset.table["stimulus_id"].nunique(),
+        findings=findings,
+        remedies=remedies,
+        subjects=subjects,
         tripped=[one for one in findings if one.verdict == "tripped"],
         signals={one.label: markup(_signal_plot(one)) for one in subjects},
         ceilings={one.label: markup(_ceiling_plot(one.ceilings)) for one in subjects},
-        style=markup(style), style_hash=f"sha256-{digest}", version=phosphene.__version__,
-    )  # fmt: skip
+        style=markup(style),
+        style_hash=f"sha256-{digest}",
+        version=phosphene.__version__,
+    )
     return page
 
 
@@ -221,7 +227,7 @@ def _ceiling_plot(ceilings: Array | None) -> str:
         for k, n in enumerate(counts)
     )
     labels = "".join(
-        f'<text x="{8 + k * wide:.1f}" y="{HEIGHT - 6}">{edges[k]:.2f}</text>'
+        f'<text x="{20 + k * wide:.1f}" y="{HEIGHT - 6}">{edges[k]:.2f}</text>'
         for k in (0, 6, 12, 18)
     )
     return (
