@@ -23,7 +23,7 @@ from phosphene.pipelines.generators.video.base import VideoConditions, VideoGene
 from phosphene.pipelines.generators.video.warping import at_moments, warp_keyframes
 from phosphene.schemas import ComponentFile
 
-__all__ = ["KeyframeFlow"]
+__all__ = ["KeyframeFlow", "other_scene"]
 
 CUT = 0.5  # a more probable new scene ends the warp
 BLUR = 4.0  # pixels of 64, SD of the Gaussian: what low-level frames know
@@ -126,11 +126,11 @@ class KeyframeFlow(VideoGenerator):
         corrected = frames[0] + self.correction * _blurred(lowlevel[0] - frames[0])
         if one.cut is None:
             return corrected.clamp(0, 1)
-        other = _other_scene(one.cut[0].float().cpu(), times, one.seconds)
+        other = other_scene(one.cut[0].float().cpu(), times, one.seconds)
         return torch.where(other[:, None, None, None], lowlevel[0], corrected).clamp(0, 1)
 
 
-def _other_scene(cut: Tensor, times: Tensor, seconds: float) -> Tensor:
+def other_scene(cut: Tensor, times: Tensor, seconds: float) -> Tensor:
     """Return which frames (F,) belong to another scene than the middle of the clip."""
     other = torch.zeros(len(times), dtype=torch.bool)
     for share in torch.nonzero(cut > CUT).flatten().tolist():
