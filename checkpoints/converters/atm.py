@@ -202,6 +202,7 @@ class ATM(Family):
                 f"a model with the encoder {encoder.name} as ATM",
                 expected="a model whose encoder is atm in its faithful form: the corrected one has "
                 "other subjects and keeps all channels",
+                remedy="write a model that was converted from published weights",
             )
         own = dict(encoder.state_dict())
         own["code"] = torch.cat(

@@ -86,6 +86,7 @@ def prior_of(state: State) -> tuple[MLPUNetPrior, list[int], dict[str, str]]:
         raise InputError(
             f"conditions of {sizes['told']} numbers for embeddings of {sizes['d']}",
             expected="as many, as between predicted and true embeddings",
+            remedy="get the file from its source",
         )
     tensors = {}
     for name, value in matched.tensors.items():

@@ -77,6 +77,7 @@ class BrainDiffuser(Family):
             raise InputError(
                 f"weights of shape {tuple(state.tensors['weight'].shape)} as {kind}",
                 expected="three axes for tokens, two for latents",
+                remedy="--set kind=NAME that fits, or leave it away",
             )
         shape = [tokens, sizes["d"]] if wide else [sizes["d"]]
         target, generator = _target(kind, shape)

@@ -197,7 +197,9 @@ class BrainIT(Family):
             number = int(subject) if subject.isdigit() else 0
             if not 1 <= number <= len(last):
                 raise UsageError(
-                    f"subject {subject!r} of {len(last)} subjects", "a number from 1, such as 01"
+                    f"subject {subject!r} of {len(last)} subjects",
+                    expected="a number from 1, such as 01, by its place in the array",
+                    remedy="name the subject by its number",
                 )
             found[subject] = (last[number - 1] - int(counts[number - 1]), last[number - 1])
         return found

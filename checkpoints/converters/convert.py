@@ -24,6 +24,8 @@ from phosphene.storage import atomic_path, check_new_folder, hash_file, new_fold
 __all__ = ["Report", "convert_file", "family_names", "recognise", "write_back"]
 
 WRITABLE = ("atm", "mindeye2")
+# Of folders that trainers write, and of NICE's pair of files.
+USUAL = ("model.safetensors", "pytorch_model.bin", "last.pth", "last.ckpt", "*Enc_eeg_cls.pth")
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,13 @@ def convert_file(
         )
     labels = tuple(check_subject(one) for one in subjects)
     if len(set(labels)) != len(labels):
-        raise UsageError(f"the subjects {', '.join(labels)}", expected="each label once")
+        raise UsageError(
+            f"the subjects {', '.join(labels)}",
+            expected="each label once",
+            remedy="leave the repeated label away",
+        )
     check_new_folder(output)
-    source = Path(path)
+    source = _main_file(Path(path))
     state = state_of(read_content(source))
     kind = _family(family) if family != "auto" else recognise(state.shapes(), source)
     request = Request(source, labels, dict(settings or {}), dict(beside or {}), corrected)
@@ -165,6 +171,14 @@ def recognise(shapes: Shapes, path: Path) -> Family:
         expected=f"published weights of {', '.join(FAMILIES.names())}",
         remedy="say which with --from, if it is one of these",
     )
+
+
+def _main_file(path: Path) -> Path:
+    """Return the file of weights of a folder, where it has exactly one of a usual name."""
+    if not path.is_dir():
+        return path
+    found = [one for name in USUAL for one in sorted(path.glob(name)) if one.is_file()]
+    return found[0] if len(found) == 1 else path
 
 
 def _family(name: str) -> Family:

@@ -92,6 +92,7 @@ class Enigma(Family):
             raise InputError(
                 f"a head of {sizes['w']} numbers after {frames} frames of {sizes['m']} maps",
                 expected=f"{frames * sizes['m']}",
+                remedy="get the file from its source",
             )
         config = {
             "n_outputs": sizes["z"], **signal_of(sizes["c"], sizes["n"], request),

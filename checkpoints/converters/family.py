@@ -61,6 +61,7 @@ class Request:
             raise UsageError(
                 f"{len(self.subjects)} subjects for weights of one",
                 expected="--subject once",
+                remedy="leave the other labels away",
             )
         return self.subjects[0]
 
@@ -141,6 +142,7 @@ class Family(ABC):
         raise UsageError(
             f"writing files of {self.name}",
             expected="--to mindeye2 or --to atm",
+            remedy="name one of them",
         )
 
     def setting(self, request: Request, name: str) -> Any:

@@ -213,7 +213,11 @@ def _latent_model(
     check_voxels(subject, sizes["v"], NSD_VOXELS, "NSD")
     side = math.isqrt(sizes["q"])
     if side * side != sizes["q"]:
-        raise InputError(f"a grid of {sizes['q']} places", "a square one, such as 16 x 16")
+        raise InputError(
+            f"a grid of {sizes['q']} places",
+            expected="a square one, such as 16 x 16",
+            remedy="get the file from its source",
+        )
     config = {
         "voxels": {subject: sizes["v"]},
         "targets": {"lowlevel": [sizes["o"], 4 * side, 4 * side]},

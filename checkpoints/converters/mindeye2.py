@@ -86,10 +86,15 @@ def _latents() -> list[Key]:
         Key("bnorm.weight", "bnorm.weight", (64,)),
         Key("bnorm.bias", "bnorm.bias", (64,)),
     ]
-    for prefix, keys in (("bupsampler.", decoder_keys()), ("b_maps_projector.", projector_keys())):
-        low += [Key(prefix + key.published, prefix + key.own, key.shape) for key in keys]
+    # Only training uses the projector, so a file may come without it.
+    for prefix, keys, part in (
+        ("bupsampler.", decoder_keys(), "lowlevel"),
+        ("b_maps_projector.", projector_keys(), "maps"),
+    ):
+        low += [Key(prefix + key.published, prefix + key.own, key.shape, part) for key in keys]
     return [
-        Key("backbone." + key.published, LATENTS + key.own, key.shape, "lowlevel") for key in low
+        Key("backbone." + key.published, LATENTS + key.own, key.shape, key.part or "lowlevel")
+        for key in low
     ]
 
 
@@ -137,14 +142,16 @@ class MindEye2(Family):
         "backbone.backbone_linear.weight",
         "backbone.mixer_blocks2.0.0.weight",
     )
-    settings: ClassVar[dict[str, Any]] = {"steps": 20}
+    # Whether the tokens that go to the prior are those of the retrieval head.
+    settings: ClassVar[dict[str, Any]] = {"steps": 20, "projected": False}
     correctable: ClassVar[bool] = True
     key_map: ClassVar[KeyMap] = MINDEYE2
     dataset: ClassVar[str] = "Natural Scenes Dataset"
     known_voxels: ClassVar[dict[int, str]] = NSD_VOXELS
 
     def recognises(self, shapes: Shapes) -> bool:
-        others = any(name.startswith(("clipproj.", "motion_proj.", "text_dec.")) for name in shapes)
+        video = ("clipproj.", "motion_proj.", "text_dec.", "text_seg_dec.")
+        others = any(name.startswith(video) for name in shapes)
         return super().recognises(shapes) and not others
 
     def convert(self, state: State, request: Request) -> Converted:
@@ -197,12 +204,15 @@ class MindEye2(Family):
             "width": sizes["h"],
             "faithful": True,
             "depth": sizes["#b"],
+            "projected": bool(self.setting(request, "projected")),
         }
         if "lowlevel" in matched.parts:
             side = math.isqrt(sizes["q"])
             if side * side != sizes["q"]:
                 raise InputError(
-                    f"a low-level head on {sizes['q']} places", "a square grid, such as 7 x 7"
+                    f"a low-level head on {sizes['q']} places",
+                    expected="a square grid, such as 7 x 7",
+                    remedy="get the file from its source",
                 )
             config["targets"]["lowlevel"] = [sizes["o"], 4 * side, 4 * side]
             config["latent_channels"] = [sizes["c1"], sizes["c2"], sizes["c3"]]
@@ -213,6 +223,10 @@ class MindEye2(Family):
             for kind in ("weight", "bias"):
                 value = tensors.pop(f"ridge.linears.{place}.{kind}")
                 tensors[f"ridge.linears.sub-{subject}.{kind}"] = value
+        if "lowlevel" in matched.parts and "maps" not in matched.parts:
+            for key in projector_keys():
+                shape = [int(one) for one in key.shape]
+                tensors[f"{LATENTS}b_maps_projector.{key.own}"] = torch.zeros(shape)
         if request.corrected:
             tensors = folded_trunk(tensors, sizes["#b"], subjects)
             config["depth"] = 0
@@ -265,9 +279,11 @@ class MindEye2(Family):
             raise UsageError(
                 f"a model with the encoder {parts.encoder.name} as MindEye2",
                 expected="a model whose encoder is mindeye2 and predicts tokens",
+                remedy="name such a model, or --to atm for one of ATM",
             )
         own, sizes = _as_published(encoder)
-        kinds = {"lowlevel"} if any(name.startswith(LATENTS) for name in own) else set()
+        low = any(name.startswith(LATENTS) for name in own)
+        kinds = {"lowlevel", "maps"} if low else set()
         more: dict[str, Tensor] = {}
         if isinstance(parts.prior, MindEyePrior):
             prior = parts.prior
@@ -332,6 +348,7 @@ def _as_published(encoder: MindEye2Encoder) -> tuple[dict[str, Tensor], dict[str
             raise UsageError(
                 "a mindeye2 with residual layers or a pooled part as a published file",
                 expected="one that is affine up to its tokens, as the original is (depth 0)",
+                remedy="train one with options.depth=0 on a target of tokens",
             )
         head = encoder.backbone.backbone_linear
         assert isinstance(head, FactorisedHead)

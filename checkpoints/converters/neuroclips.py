@@ -14,13 +14,12 @@ from phosphene.checkpoints.converters.family import (
 from phosphene.checkpoints.converters.key_map import Drop, KeyMap
 from phosphene.checkpoints.converters.mindeye2 import MINDEYE2, MindEye2
 from phosphene.checkpoints.converters.state import State
-from phosphene.errors import InputError
 
 __all__ = ["NeuroClips"]
 
 SEMANTIC = KeyMap(
     "the semantic reconstructor of NeuroClips",
-    tuple(key for key in MINDEYE2.keys if key.part != "lowlevel"),
+    tuple(key for key in MINDEYE2.keys if key.part not in ("lowlevel", "maps")),
     (
         *MINDEYE2.drops,
         Drop(
@@ -42,6 +41,7 @@ class NeuroClips(MindEye2):
     )
     source: ClassVar[str] = "gongzix/NeuroClips: weights that users train; none are published"
     licence: ClassVar[str] = "none stated: all rights reserved"
+    settings: ClassVar[dict[str, Any]] = {"steps": 20, "projected": True}
     key_map: ClassVar[KeyMap] = SEMANTIC
     dataset: ClassVar[str] = "CC2017"
     known_voxels: ClassVar[dict[int, str]] = CC2017_VOXELS
@@ -55,14 +55,15 @@ class NeuroClips(MindEye2):
 
     def convert(self, state: State, request: Request) -> Converted:
         if _is_perception(set(state.tensors)):
-            raise InputError(
-                f"{request.path} is the perception reconstructor of NeuroClips, which predicts "
-                "latents of six frames",
-                expected="the semantic reconstructor (video_subj0X_SR.pth)",
-                remedy="convert that one for keyframes; blurry videos are not converted, because "
-                "models here hold no video latents",
-            )
+            from phosphene.checkpoints.converters.perception import convert_perception
+
+            return convert_perception(state, request, self.protocol(request.subjects))
         converted = super().convert(state, request)
+        if self.setting(request, "projected"):
+            converted.quirks.append(
+                "the prior takes the projected tokens, those of retrieval; MindEye2's takes the "
+                "ones before (--set projected=false)"
+            )
         converted.quirks.append(
             "one volume per two-second clip, four seconds later: the standard trimming of CC2017"
         )

@@ -116,7 +116,11 @@ def _torch_archive(file: Path) -> Content:
         root = name.removesuffix("data.pkl")
         order = entries.get(f"{root}byteorder")
         if order is not None and archive.read(order).strip() != b"little":
-            raise InputError(f"{file} stores numbers in big-endian order", "little-endian numbers")
+            raise InputError(
+                f"{file} stores numbers in big-endian order",
+                expected="little-endian numbers",
+                remedy="save it again on a little-endian machine",
+            )
         with archive.open(name) as handle:
             asked = _asked_names(handle)
         if asked <= tensor_names():
@@ -153,7 +157,11 @@ def _checked_entries(file: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.
             remedy="do not unpack this file; get it from its source",
         )
     if any(entry.flag_bits & 1 for entry in entries):
-        raise InputError(f"{file} is encrypted", "a file of torch.save")
+        raise InputError(
+            f"{file} is encrypted",
+            expected="a file of torch.save",
+            remedy="decrypt it with the program that made it",
+        )
     return {entry.filename: entry for entry in entries}
 
 
@@ -213,7 +221,11 @@ def _asked_names(handle: IO[bytes]) -> set[str]:
     """Return every name a pickle asks for, without running it."""
     content = handle.read(LARGEST_PICKLE + 1)
     if len(content) > LARGEST_PICKLE:
-        raise InputError("a pickle of more than a gigabyte without its tensors", "a checkpoint")
+        raise InputError(
+            "a pickle of more than a gigabyte without its tensors",
+            expected="a checkpoint, most of which is tensors",
+            remedy="get the file from its source",
+        )
     found: set[str] = set()
     texts: list[str] = []
     memo: dict[int, str] = {}
@@ -241,7 +253,11 @@ def _checked(file: Path, value: Any, depth: int = 0, seen: list[int] | None = No
     seen = [0] if seen is None else seen
     seen[0] += 1
     if depth > DEEPEST or seen[0] > MOST_OBJECTS:
-        raise InputError(f"{file} nests without end", "tensors in plain containers")
+        raise InputError(
+            f"{file} nests without end",
+            expected="tensors in plain containers",
+            remedy="get the file from its source",
+        )
     if isinstance(value, Tensor):
         plain = value.layout == torch.strided and not value.is_meta and not value.is_quantized
         stored = value.untyped_storage().nbytes() if plain else 0

@@ -233,6 +233,7 @@ def signal_of(n_chans: int, n_times: int, request: Request) -> dict[str, Any]:
         raise UsageError(
             f"{len(names)} channel names for weights of {n_chans} channels",
             expected=f"{n_chans} names, in the order of the training",
+            remedy="--set ch_names=A,B,...",
         )
     if names is None:
         names = CHANNELS.get(n_chans) or [f"channel{one + 1:03d}" for one in range(n_chans)]

@@ -110,7 +110,11 @@ def _flat(
     seen = [0] if seen is None else seen
     seen[0] += 1
     if depth > DEEPEST or seen[0] > MOST_CONTAINERS:
-        raise InputError("a checkpoint that nests without end", "tensors in plain containers")
+        raise InputError(
+            "a checkpoint that nests without end",
+            expected="tensors in plain containers",
+            remedy="get the file from its source",
+        )
     if isinstance(value, InertRecord):
         value = _network_parts(value)
     if not isinstance(value, dict):

@@ -78,22 +78,6 @@ UNCONVERTIBLE: Mapping[str, Unconvertible] = {
         (r".*moe_projection\.experts", r".*moe_projection\.router\.0\.weight"),
         "convert an encoder of one modality: --from atm, nice, ubp or enigma",
     ),
-    "cognitioncapturer": Unconvertible(
-        "its transformer over time is not here, and each of its three encoders has a prior and an "
-        "adapter of its own",
-        (r"EEGmodel_(img|text|depth)\..*",),
-        "convert an encoder of one target: --from atm, nice, ubp or enigma",
-    ),
-    "eeg2video": Unconvertible(
-        "its weights do not say which activations stand between their layers, and its video "
-        "network is not here",
-        (r"mlp\.8\.weight", r"mlp\.6\.weight"),
-    ),
-    "neurons": Unconvertible(
-        "its motion, text and segmentation heads, which its keyframes go through, are not here",
-        (r"motion_proj\..*",),
-        "convert weights of NeuroClips, whose keyframes need none of them",
-    ),
     "tben": Unconvertible(
         "it predicts voxels from pictures, and no brain encoder of a decoder; no weights are "
         "published, and its code is GPL-3.0",

@@ -66,6 +66,9 @@ class MindEye2Encoder(NetworkEncoder):
         Of the low-level head.
     dropout : float
         Of the trunk.
+    projected : bool
+        Whether the tokens that are predicted are those of the retrieval head, as later work with
+        this network has them.
     """
 
     name = "mindeye2"
@@ -81,6 +84,7 @@ class MindEye2Encoder(NetworkEncoder):
         depth: int | None = None,
         latent_channels: tuple[int, int, int] = (32, 64, 128),
         dropout: float = 0.15,
+        projected: bool = False,
     ) -> None:
         super().__init__(voxels, targets)
         if faithful and ("tokens" not in self.targets or "pooled" in self.targets):
@@ -96,6 +100,7 @@ class MindEye2Encoder(NetworkEncoder):
         self.backbone = _Backbone(
             self, width, faithful=faithful, rank=rank, latent_channels=latent_channels,
             depth=(4 if faithful else 0) if depth is None else depth, dropout=dropout,
+            projected=projected,
         )  # fmt: skip
 
     def make_subject(self, subject: str, n_voxels: int) -> None:
@@ -162,8 +167,10 @@ class _Backbone(nn.Module):
         depth: int,
         latent_channels: Sequence[int],
         dropout: float,
+        projected: bool,
     ) -> None:
         super().__init__()
+        self.projected = projected
         self.targets, self.main = dict(encoder.targets), encoder.main_part
         self.faithful, self.main_shape = faithful, encoder.main_shape
         n_tokens, dim = self.main_shape
@@ -194,8 +201,9 @@ class _Backbone(nn.Module):
         if self.main != "lowlevel":
             tokens = self.backbone_linear(shared).reshape(-1, *self.main_shape)
             shape = self.targets[self.main]
-            found[self.main] = tokens.reshape(-1, *shape)
-            found["retrieval"] = self.clip_proj(tokens).reshape(-1, *shape)
+            keys = self.clip_proj(tokens)
+            found[self.main] = (keys if self.projected else tokens).reshape(-1, *shape)
+            found["retrieval"] = keys.reshape(-1, *shape)
         if "pooled" not in found and "pooled" in self.targets:
             found["pooled"] = self.pooled(shared)
         if "lowlevel" in self.targets:

@@ -70,7 +70,11 @@ class PublishedTarget(StimulusEncoder):
         check_option("output", output, OUTPUTS)
         check_option("colours", colours, ("clip", "mindeye2", "own"))
         if not shape or min(shape) < 1:
-            raise UsageError(f"`shape` is {list(shape)}", expected="numbers of at least 1")
+            raise UsageError(
+                f"`shape` is {list(shape)}",
+                expected="numbers of at least 1",
+                remedy="give the shape of one embedding",
+            )
         self.model, self.weights, self.output, self.colours = model, weights, output, colours
         self.shape = tuple(int(n) for n in shape)
         self.width, self.layers, self.note = width, layers, note

@@ -58,11 +58,17 @@ def convert(
     from phosphene.errors import UsageError
 
     if output is None:
-        raise UsageError("--output must be given", remedy="name a new folder, or a file with --to")
+        raise UsageError(
+            "--output must be given",
+            expected="a new or empty folder, or a new file with --to",
+            remedy="name one",
+        )
     if to is not None:
         if from_ or subject or corrected or beside or target or sets:
             raise UsageError(
-                "--to beside flags of a conversion", expected="--to, --output and a model alone"
+                "--to beside flags of a conversion",
+                expected="--to, --output and a model alone",
+                remedy="leave the other flags away",
             )
         typer.echo(f"checkpoint: {write_back(file, output, to=to)}")
         return
@@ -88,7 +94,11 @@ def _pairs(texts: list[str], flag: str) -> list[tuple[str, str]]:
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator or not name or not value:
-            raise UsageError(f"`{flag}` got {text!r}", expected="NAME=VALUE")
+            raise UsageError(
+                f"`{flag}` got {text!r}",
+                expected="NAME=VALUE",
+                remedy="write a name, an equals sign and a value",
+            )
         found.append((name, value))
     return found
 
@@ -103,5 +113,7 @@ def _assignments(texts: list[str]) -> dict[str, Any]:
         try:
             found[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise UsageError(f"`--set` got {name}={value}", "a value that reads as YAML") from error
+            raise UsageError(
+                f"`--set` got {name}={value}", "a value that reads as YAML", "quote the value"
+            ) from error
     return found

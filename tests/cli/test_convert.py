@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -35,7 +36,7 @@ def test_a_file_becomes_a_model_that_decodes(cli: Cli, tmp_path: Path) -> None:
     lines = done.out.splitlines()
     assert lines[0].startswith("found: ubp")
     assert lines[-1] == f"model: {tmp_path / 'model'}"
-    np.save(tmp_path / "x.npy", np.zeros((2, 3, 250), np.float32))
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((2, 3, 250)))
     # No generator takes embeddings of RN50: the message says so, and nothing is written.
     refused = cli(
         "reconstruct", "--subject", "01", "--input", tmp_path / "x.npy",
@@ -43,6 +44,26 @@ def test_a_file_becomes_a_model_that_decodes(cli: Cli, tmp_path: Path) -> None:
     )  # fmt: skip
     refused.refuses(2, "no published generator", "retrieval:INDEX")
     assert not (tmp_path / "out").exists()
+
+
+def test_embeddings_made_elsewhere_are_searched(cli: Cli, tmp_path: Path) -> None:
+    torch.save({"state_dict": weights_of_ubp()}, tmp_path / "last.ckpt")
+    model = tmp_path / "model"
+    cli("convert", tmp_path / "last.ckpt", "--subject", "01", "--output", model).succeeds()
+    stream = np.random.default_rng(0)
+    rows = {"id": [f"p{n}" for n in range(5)], "embedding": list(stream.standard_normal((5, 8)))}
+    pd.DataFrame(rows).to_parquet(tmp_path / "pictures.parquet")
+    cli(
+        "index", "build", "--pictures", tmp_path / "pictures.parquet",
+        "--target", f"local-dir:{model / 'target'}", "--output", tmp_path / "index",
+    ).succeeds()  # fmt: skip
+    np.save(tmp_path / "x.npy", stream.standard_normal((2, 3, 250)))
+    cli(
+        "retrieve", "--subject", "01", "--input", tmp_path / "x.npy", "--model", model,
+        "--index", tmp_path / "index", "--top", "2", "--output", tmp_path / "out",
+    ).succeeds()  # fmt: skip
+    found = pd.read_csv(tmp_path / "out" / "results.tsv", sep="\t")
+    assert len(found) == 4
 
 
 def test_mistakes_are_one_message(cli: Cli, tmp_path: Path) -> None:
@@ -57,7 +78,9 @@ def test_mistakes_are_one_message(cli: Cli, tmp_path: Path) -> None:
     cli("convert", path, "--from", "umbrae", "--subject", "01", "--output", model).refuses(
         3, "not convertible, because"
     )
-    cli("convert", path, "--to", "mindeye2", "--subject", "01", "--output", model).refuses(2, "--to")
+    cli("convert", path, "--to", "mindeye2", "--subject", "01", "--output", model).refuses(
+        2, "--to"
+    )
     cli("convert", path, "--subject", "01", "--set", "n_times", "--output", model).refuses(
         2, "NAME=VALUE"
     )

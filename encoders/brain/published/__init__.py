@@ -11,9 +11,12 @@ HERE = "phosphene.encoders.brain.published"
 PUBLISHED_ENCODERS = Registry(
     "encoder",
     {
+        "cogcap": f"{HERE}.cogcap:CogCapEncoder",
+        "feature-mlp": f"{HERE}.feature_mlp:FeatureMLP",
         "mindeye1-latents": f"{HERE}.mindeye1_latents:MindEye1Latents",
         "given": f"{HERE}.given:GivenEmbedding",
         "hive-mlp": f"{HERE}.hive_mlp:HiveMLP",
+        "neuroclips-perception": f"{HERE}.neuroclips_perception:NeuroClipsPerception",
         "token-ridge": f"{HERE}.token_ridge:TokenRidge",
     },
 )

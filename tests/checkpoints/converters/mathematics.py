@@ -301,6 +301,21 @@ def atm(
     return residual_head(w, "proj_eeg.", "fn.1", tsconv(w, "enc_eeg.0.", x, 51, 5))
 
 
+def cogcap(w: Weights, x: Tensor) -> Tensor:
+    """Attention over samples, one head; the first subject's matrix over time."""
+    tokens = x.transpose(1, 2) + w["attention_model.pos_encoder.pe"][: x.shape[2]]
+    layer = "attention_model.transformer_encoder.layers.0."
+    both = F.linear(
+        tokens, w[f"{layer}self_attn.in_proj_weight"], w[f"{layer}self_attn.in_proj_bias"]
+    )
+    mixed = softmax_attention(*both.chunk(3, -1), 1 / math.sqrt(tokens.shape[-1]))
+    tokens = layer_norm(w, f"{layer}norm1", tokens + linear(w, f"{layer}self_attn.out_proj", mixed))
+    hidden = linear(w, f"{layer}linear2", linear(w, f"{layer}linear1", tokens).relu())
+    x = layer_norm(w, f"{layer}norm2", tokens + hidden).transpose(1, 2)
+    x = linear(w, "subject_wise_linear.0", x)
+    return residual_head(w, "proj_eeg.", "fn.1", tsconv(w, "enc_eeg.0.", x, 51, 5))
+
+
 def enigma(w: Weights, x: Tensor, label: str) -> Tensor:
     x = linear(w, f"subject_wise_linear.sub-{label}", x)
     return residual_head(w, "mlp_proj.", "fn.1", tsconv(w, "tsencoder.", x, 17, 5))
@@ -409,3 +424,64 @@ def bit(w: Weights, x: Tensor, cluster: Tensor, rows: slice, heads: int) -> Tens
         queries = queries + look(number + 1)
         number += 1
     return linear(w, "proj", queries)
+
+
+# The perception reconstructor of NeuroClips ----------------------------------------------------
+
+
+def attention_over(w: Weights, name: str, x: Tensor) -> Tensor:
+    """One head over the middle axis of (n, places, c), group norm over places and channels."""
+    h = group_norm(w, f"{name}.group_norm", x.transpose(1, 2), 32, 1e-6).transpose(1, 2)
+    q, k, v = (linear(w, f"{name}.{part}", h) for part in ("to_q", "to_k", "to_v"))
+    return x + linear(w, f"{name}.to_out.0", softmax_attention(q, k, v, 1 / math.sqrt(x.shape[-1])))
+
+
+def places_and_frames(w: Weights, block: str, number: int, x: Tensor, frames: int) -> Tensor:
+    """Attend over places of each frame, then over frames of each place of one clip; mix both."""
+    n, c, height, width = x.shape
+    h = attention_over(w, f"{block}.attentions.{number}", x.flatten(2).transpose(1, 2))
+    later = torch.zeros_like(h)
+    for clip in range(n // frames):
+        rows = slice(clip * frames, (clip + 1) * frames)
+        over = attention_over(w, f"{block}.temp_attentions.{number}", h[rows].transpose(0, 1))
+        later[rows] = over.transpose(0, 1)
+    weight = w[f"{block}.weights.{number}"]
+    h = weight * h + (1 - weight) * later
+    return h.transpose(1, 2).reshape(n, c, height, width)
+
+
+def one_layer_mixer(w: Weights, prefix: str, x: Tensor) -> Tensor:
+    x = x[:, None]
+    first, second = x, x.transpose(1, 2)
+    block = 0
+    while f"{prefix}mixer_blocks1.{block}.0.weight" in w:
+        name = f"{prefix}mixer_blocks1.{block}"
+        first = gelu(linear(w, f"{name}.1.0", layer_norm(w, f"{name}.0", x))) + first
+        name, turned = f"{prefix}mixer_blocks2.{block}", first.transpose(1, 2)
+        second = gelu(linear(w, f"{name}.1.0", layer_norm(w, f"{name}.0", turned))) + second
+        x = second.transpose(1, 2)
+        block += 1
+    return x[:, 0]
+
+
+def perception(w: Weights, x: Tensor, frames: int) -> Tensor:
+    """Return latents (n, frames * 4, h, w) of volumes."""
+    x = one_layer_mixer(w, "fmri.", gelu(linear(w, "fmri.lin0.0", x)))
+    x = gelu(linear(w, "fmri.lin1.0", x)).reshape(len(x) * frames, -1)
+    x = linear(w, "backbone.blin1", mindeye2_trunk(w, linear(w, "ridge1.linears.0", x)))
+    side = math.isqrt(x.shape[1] // 64)
+    up = "backbone.bupsampler."
+    h = group_norm(w, "backbone.bnorm", x.unflatten(1, (64, side, side)), 1, 1e-5)
+    h = resnet(w, f"{up}mid_block.resnets.0", conv(w, f"{up}conv_in", h))
+    h = places_and_frames(w, f"{up}mid_block", 0, h, frames)
+    h = resnet(w, f"{up}mid_block.resnets.1", h)
+    for block in range(3):
+        name = f"{up}up_blocks.{block}"
+        for layer in range(2):
+            h = resnet(w, f"{name}.resnets.{layer}", h)
+            h = places_and_frames(w, name, layer, h, frames)
+        if block < 2:
+            h = h.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+            h = conv(w, f"{name}.upsamplers.0.conv", h)
+    h = conv(w, f"{up}conv_out", silu(group_norm(w, f"{up}conv_norm_out", h, 32, 1e-6)))
+    return h.unflatten(0, (-1, frames)).flatten(1, 2)

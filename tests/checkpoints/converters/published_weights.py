@@ -66,7 +66,8 @@ def prior_shapes(t: int, d: int, heads: int, e: int, layers: int) -> dict[str, S
     """Names and shapes of the net of a published prior."""
     shapes: dict[str, Shape] = {
         "learned_query": (t, d), "null_brain_embeds": (t, d), "null_image_embed": (t, d),
-        "to_time_embeds.0.1.net.0.0.weight": (2 * d, d), "to_time_embeds.0.1.net.0.0.bias": (2 * d,),
+        "to_time_embeds.0.1.net.0.0.weight": (2 * d, d),
+        "to_time_embeds.0.1.net.0.0.bias": (2 * d,),
         "to_time_embeds.0.1.net.1.0.weight": (2 * d, 2 * d),
         "to_time_embeds.0.1.net.1.0.bias": (2 * d,),
         "to_time_embeds.0.1.net.2.weight": (d, 2 * d), "to_time_embeds.0.1.net.2.bias": (d,),
@@ -140,9 +141,11 @@ def mindeye2_weights(
         shapes |= {f"backbone.bupsampler.{name}": one for name, one in decoder_shapes().items()}
         shapes |= {
             "backbone.b_maps_projector.0.weight": (512, 64, 1, 1),
-            "backbone.b_maps_projector.1.weight": (512,), "backbone.b_maps_projector.1.bias": (512,),
+            "backbone.b_maps_projector.1.weight": (512,),
+            "backbone.b_maps_projector.1.bias": (512,),
             "backbone.b_maps_projector.3.weight": (512, 512, 1, 1),
-            "backbone.b_maps_projector.4.weight": (512,), "backbone.b_maps_projector.4.bias": (512,),
+            "backbone.b_maps_projector.4.weight": (512,),
+            "backbone.b_maps_projector.4.bias": (512,),
             "backbone.b_maps_projector.6.weight": (512, 512, 1, 1),
             "backbone.b_maps_projector.6.bias": (512,),
         }  # fmt: skip
@@ -282,6 +285,46 @@ def enigma_weights(
     return electric_weights(shapes, seed=9)
 
 
+def cogcap_weights(c: int = 6, n: int = 90, z: int = 8, f: int = 4) -> dict[str, Tensor]:
+    """One of the three encoders of CognitionCapturer."""
+    a = "attention_model."
+    shapes: dict[str, Shape] = {f"{a}pos_encoder.pe": (5000, c), "logit_scale": ()}
+    for layer in (f"{a}encoder_layer.", f"{a}transformer_encoder.layers.0."):
+        shapes |= {
+            f"{layer}self_attn.in_proj_weight": (3 * c, c),
+            f"{layer}self_attn.in_proj_bias": (3 * c,),
+            f"{layer}self_attn.out_proj.weight": (c, c), f"{layer}self_attn.out_proj.bias": (c,),
+            f"{layer}linear1.weight": (20, c), f"{layer}linear1.bias": (20,),
+            f"{layer}linear2.weight": (c, 20), f"{layer}linear2.bias": (c,),
+            f"{layer}norm1.weight": (c,), f"{layer}norm1.bias": (c,),
+            f"{layer}norm2.weight": (c,), f"{layer}norm2.bias": (c,),
+        }  # fmt: skip
+    for number in range(3):
+        shapes[f"subject_wise_linear.{number}.weight"] = (n, n)
+        shapes[f"subject_wise_linear.{number}.bias"] = (n,)
+    shapes |= tsconv_shapes("enc_eeg.0.", c, f, 25, f)
+    frames = (n - 25 + 1 - 51) // 5 + 1
+    shapes |= head_shapes("proj_eeg.", "fn.1", frames * f, z)
+    return electric_weights(shapes, seed=14)
+
+
+def all_cogcap_weights() -> dict[str, Tensor]:
+    """The state_dict of its Lightning checkpoint."""
+    found = {f"EEGmodel_img.{name}": value for name, value in cogcap_weights().items()}
+    found |= {"EEGmodel_text.logit_scale": torch.zeros(()), "logit_scale": torch.zeros(())}
+    return found | {"imagemodel.0.weight": torch.zeros(8, 8)}
+
+
+def eeg2video_weights() -> dict[str, Tensor]:
+    """The semantic predictor of EEG2Video, 7 tokens of 3 numbers."""
+    widths = (10, 8, 9, 7, 6, 21)
+    shapes: dict[str, Shape] = {}
+    for number, place in enumerate((0, 2, 4, 6, 8)):
+        shapes[f"mlp.{place}.weight"] = (widths[number + 1], widths[number])
+        shapes[f"mlp.{place}.bias"] = (widths[number + 1],)
+    return random_weights(shapes, seed=15)
+
+
 def ubp_weights(row: int = 750, z: int = 8) -> dict[str, Tensor]:
     """The state_dict of UBP's Lightning checkpoint."""
     shapes = {f"brain.model.{n}": s for n, s in head_shapes("", "f.1", row, z).items()}
@@ -381,3 +424,35 @@ def clusters(n: int = 30, k: int = 5) -> tuple[Tensor, np.ndarray]:
     for number, row in enumerate(rows):
         mapping[number, : len(row)] = row
     return of, mapping
+
+
+def perception_weights(v: int = 9, h: int = 12, s: int = 6, frames: int = 3) -> dict[str, Tensor]:
+    """``video_subj0X_PR.pth`` of NeuroClips, with fewer frames."""
+    shapes: dict[str, Shape] = {
+        "ridge1.linears.0.weight": (h, v), "ridge1.linears.0.bias": (h,),
+        "fmri.lin0.0.weight": (s, v), "fmri.lin0.0.bias": (s,),
+        "fmri.lin1.0.weight": (v * frames, s), "fmri.lin1.0.bias": (v * frames,),
+        "backbone.blin1.weight": (64, h), "backbone.blin1.bias": (64,),
+        "backbone.bnorm.weight": (64,), "backbone.bnorm.bias": (64,),
+        "backbone.b_maps_projector.6.bias": (512,),
+    }  # fmt: skip
+    for prefix, width, layers, blocks in (("fmri.", s, (0,), 1), ("backbone.", h, (0, 3), 2)):
+        for block in range(blocks):
+            for kind, size in (("mixer_blocks1", width), ("mixer_blocks2", 1)):
+                name = f"{prefix}{kind}.{block}."
+                shapes[f"{name}0.weight"] = shapes[f"{name}0.bias"] = (size,)
+                for layer in layers:
+                    shapes[f"{name}1.{layer}.weight"] = (size, size)
+                    shapes[f"{name}1.{layer}.bias"] = (size,)
+    up = "backbone.bupsampler."
+    shapes |= {f"{up}{name}": one for name, one in decoder_shapes(32, 64, 96).items()}
+    places = [("mid_block", "0", 96)]
+    places += [(f"up_blocks.{b}", n, (96, 64, 32)[b]) for b in range(3) for n in "01"]
+    for block, number, size in places:
+        shapes[f"{up}{block}.weights.{number}"] = (1,)
+        for kind in ("attentions", "temp_attentions"):
+            name = f"{up}{block}.{kind}.{number}."
+            shapes |= {f"{name}group_norm.weight": (size,), f"{name}group_norm.bias": (size,)}
+            for part in ("to_q", "to_k", "to_v", "to_out.0"):
+                shapes |= {f"{name}{part}.weight": (size, size), f"{name}{part}.bias": (size,)}
+    return random_weights(shapes, seed=16)

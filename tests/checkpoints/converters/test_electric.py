@@ -68,12 +68,12 @@ def test_atm_written_back(made: Any, tmp_path: Path) -> None:
     assert torch.equal(found[place][:, :6], weights[place][:, :6])
 
 
-@pytest.mark.parametrize("which", ["Enc_eeg_cls", "Proj_eeg_cls"])
+@pytest.mark.parametrize("which", ["test0Enc_eeg_cls.pth", "test0Proj_eeg_cls.pth", ""])
 def test_nice_from_either_of_its_files(which: str, made: Any, maths: Any, tmp_path: Path) -> None:
     encoder, head = made.nice_weights()
     torch.save(encoder, tmp_path / "test0Enc_eeg_cls.pth")
     torch.save(head, tmp_path / "test0Proj_eeg_cls.pth")
-    convert_file(tmp_path / f"test0{which}.pth", tmp_path / "model", subjects=["01"])
+    convert_file(tmp_path / which, tmp_path / "model", subjects=["01"])
     model = load_model(str(tmp_path / "model"))
     assert model.encoder.signal.n_times == 250
     found, x = encoded(model, made, "01")
@@ -118,6 +118,17 @@ def test_brain_hive(made: Any, maths: Any, tmp_path: Path) -> None:
     model = load_model(str(tmp_path / "model"))
     found, x = encoded(model, made, "01")
     torch.testing.assert_close(found, maths.hive(weights, x), **CLOSE)
+
+
+def test_cognitioncapturer(made: Any, maths: Any, tmp_path: Path) -> None:
+    model = converted({"state_dict": made.all_cogcap_weights()}, tmp_path)
+    found, x = encoded(model, made)
+    torch.testing.assert_close(found, maths.cogcap(made.cogcap_weights(), x), **CLOSE)
+    assert any("another target" in one for one in model.settings["left_out"].values())
+    with pytest.raises(InputError, match="without attention_model"):
+        convert_file(
+            tmp_path / "weights.pth", tmp_path / "x", subjects=["01"], settings={"part": "text"}
+        )
 
 
 def test_the_prior_of_atm_samples_as_published(made: Any, maths: Any, tmp_path: Path) -> None:

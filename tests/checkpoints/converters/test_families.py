@@ -45,6 +45,9 @@ def samples(made: Any) -> dict[str, dict[str, torch.Tensor]]:
         "enigma": made.enigma_weights(),
         "brain-it": made.bit_weights(),
         "neuroclips": clip | {"clipproj.proj": torch.zeros(16, 4)},
+        "neurons": clip | {"motion_proj.motion_proj.weight": torch.zeros(2)},
+        "cognitioncapturer": made.all_cogcap_weights(),
+        "eeg2video": made.eeg2video_weights(),
         "brain-diffuser": {"weight": torch.zeros(3, 4, 5), "bias": torch.zeros(3, 4)},
     }
 
@@ -194,7 +197,38 @@ def test_neuroclips_keyframes(made: Any, maths: Any, tmp_path: Path) -> None:
     report = convert_file(tmp_path / "video_subj01_SR.pth", tmp_path / "model", subjects=["01"])
     assert any("clipproj.proj" in line for line in report.lines)
     model, recording = load_model(str(tmp_path / "model")), made.voxel_recording(23)
-    wanted = maths.mindeye2(weights, torch.from_numpy(recording.data))["tokens"]
+    wanted = maths.mindeye2(weights, torch.from_numpy(recording.data))["retrieval"]
     torch.testing.assert_close(model.encoder.encode(recording).tokens, wanted, rtol=0, atol=1e-5)
     assert model.prior is not None
+    assert model.prior.network_calls() == 19
     assert "CC2017" in model.protocol.dataset
+
+
+def test_keyframes_of_neurons(made: Any, maths: Any, tmp_path: Path) -> None:
+    weights = made.mindeye2_weights(lowlevel=False)
+    heads = {
+        "motion_proj.motion_proj.weight": torch.zeros(2),
+        "classifier.classifier.bias": torch.zeros(51),
+    }
+    torch.save({"model_state_dict": weights | heads}, tmp_path / "brain_model_prior_last.pth")
+    convert_file(tmp_path / "brain_model_prior_last.pth", tmp_path / "model", subjects=["01"])
+    model, recording = load_model(str(tmp_path / "model")), made.voxel_recording(23)
+    wanted = maths.mindeye2(weights, torch.from_numpy(recording.data))["retrieval"]
+    torch.testing.assert_close(model.encoder.encode(recording).tokens, wanted, rtol=0, atol=1e-5)
+    assert model.prior is not None
+    assert model.prior.network_calls() == 100
+
+
+def test_the_semantic_predictor_of_eeg2video(made: Any, maths: Any, tmp_path: Path) -> None:
+    weights = made.eeg2video_weights()
+    torch.save({"state_dict": weights}, tmp_path / "semantic.pt")
+    convert_file(
+        tmp_path / "semantic.pt", tmp_path / "model", subjects=["01"], settings={"tokens": 7}
+    )
+    model, recording = load_model(str(tmp_path / "model")), made.voxel_recording(10)
+    x = torch.from_numpy(recording.data)
+    for place in (0, 2, 4, 6, 8):
+        x = maths.linear(weights, f"mlp.{place}", x)
+        x = x if place == 8 else x.clamp_min(0)
+    found = model.encoder.encode(recording).tokens
+    torch.testing.assert_close(found, x.unflatten(1, (7, 3)), rtol=0, atol=1e-5)

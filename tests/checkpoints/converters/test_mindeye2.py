@@ -148,6 +148,18 @@ def test_half_precision_becomes_single(weights: Any, tmp_path: Path) -> None:
     assert {value.dtype for value in encoder.state_dict().values()} == {torch.float32}
 
 
+def test_a_low_level_head_without_what_only_training_uses(
+    made: Any, maths: Any, tmp_path: Path
+) -> None:
+    weights = {n: v for n, v in made.mindeye2_weights().items() if "b_maps_projector" not in n}
+    torch.save({"model_state_dict": weights}, tmp_path / "last.pth")
+    convert_file(tmp_path / "last.pth", tmp_path / "model", subjects=["01"])
+    recording = made.voxel_recording(23)
+    found = load_model(str(tmp_path / "model")).encoder.encode(recording).lowlevel
+    wanted = maths.mindeye2(weights, torch.from_numpy(recording.data))["lowlevel"]
+    torch.testing.assert_close(found, wanted, **CLOSE)
+
+
 def test_another_subject_of_nsd_is_refused(made: Any, tmp_path: Path) -> None:
     weights = made.mindeye2_weights((14_278,), lowlevel=False, with_prior=False)
     torch.save({"model_state_dict": weights}, tmp_path / "last.pth")
