@@ -193,7 +193,7 @@ def nearest_training(
         return None
     files = dataset.pictures(names)
     keys = model.search_keys(model.parts.target.encode(files).cpu())
-    queries = model.search_keys(embedding.main.cpu())
+    queries = model.query_keys(embedding).cpu()
     keys, queries = (torch.nn.functional.normalize(part.float(), dim=1) for part in (keys, queries))
     best = (queries @ keys.T).argmax(dim=1)
     return [files.files[int(row)] for row in best]

@@ -217,7 +217,8 @@ def _subjects(wanted: Sequence[str], model: Reconstructor, dataset: CanonicalDat
     both = sorted(set(model.subjects) & set(dataset.file.subjects))
     for subject in wanted:
         dataset.check_subject(subject)
-        model.parts.preprocessor.space(subject)
+        if dataset.file.modality == "fmri":
+            model.parts.preprocessor.space(subject)
     if not both:
         raise InputError(
             f"the model knows the subjects {', '.join(model.subjects)}, the dataset "
@@ -304,8 +305,8 @@ def _controls(decoded: Decoded, reasons: dict[str, str]) -> dict[str | int, dict
 def _collapse(decoded: Decoded) -> dict[str, str]:
     """Return in words whether predicted embeddings vary as true ones do."""
     keys = [
-        decoded.model.search_keys(one.main.cpu()).float().numpy()
-        for one in (decoded.embedding, decoded.truth)
+        decoded.model.query_keys(decoded.embedding).cpu().float().numpy(),
+        decoded.model.search_keys(decoded.truth.main.cpu()).float().numpy(),
     ]
     if len(keys[0]) < 3:
         return {}
@@ -319,18 +320,18 @@ def _keys(decoded: Decoded) -> dict[str, dict[str, Array]]:
     model, pictures = decoded.model, decoded.pictures
     size = int(model.parts.target.spec.preprocessing.get("size", 64))
     grey = model.parts.target.encode([np.full((size, size, 3), 128, dtype=np.uint8)])
+    predicted = model.query_keys(decoded.embedding)
+    noise = model.embed(noise_brain(decoded.items, seed=decoded.config.seed))
     found = {
-        "predicted": decoded.embedding.main,
-        "truth": decoded.truth.main,
-        "grey_picture": grey.expand(len(pictures), *grey.shape[1:]),
-        "noise_brain": model.embed(noise_brain(decoded.items, seed=decoded.config.seed)).main,
+        "predicted": predicted,
+        "truth": model.search_keys(decoded.truth.main),
+        "grey_picture": model.search_keys(grey.expand(len(pictures), *grey.shape[1:])),
+        "noise_brain": model.query_keys(noise),
     }
     if len(set(pictures)) > 1:
         order = other_brains(pictures, seed=decoded.config.seed)
-        found["shuffled_brain"] = decoded.embedding.main[order]
-    arrays = {
-        name: model.search_keys(values.cpu()).float().numpy() for name, values in found.items()
-    }
+        found["shuffled_brain"] = predicted[order]
+    arrays = {name: values.cpu().float().numpy() for name, values in found.items()}
     return {
         decoded.name(row): {name: values[row] for name, values in arrays.items()}
         for row in range(len(pictures))
