@@ -10,6 +10,7 @@ import typer
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import Seed
 from phosphene.cli.prepare_check import check
+from phosphene.cli.prepare_public import register_public
 from phosphene.cli.spaced_lists import parse_numbers, spaced, split_values
 
 __all__ = ["register"]
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("nsd", cls=spaced("--subjects", "--sessions", "--test-sessions"))(nsd)
     app.command("bids", cls=spaced("--subjects", "--trial-type", "--test"))(bids)
     app.command("check")(check)
+    register_public(app)
 
 
 def required(**flags: str | None) -> None:
