@@ -24,7 +24,7 @@ from phosphene.workfolder import WorkFolder
 if TYPE_CHECKING:
     from phosphene.pipelines.reconstruction import Reconstruction
 
-__all__ = ["OutputFolder", "picture_name"]
+__all__ = ["DESCRIPTION", "OutputFolder", "check_same_run", "metrics_table", "picture_name"]
 
 DESCRIPTION = "dataset_description.json"
 
@@ -79,7 +79,7 @@ class OutputFolder:
             run.save(stored)
             return cls(work, run)
         before = RunFile.load(stored)
-        _check_same(before, run, work.root)
+        check_same_run(before, run, work.root)
         return cls(work, before)
 
     def item_pictures(self, subject: str, item: int) -> list[Pictures] | None:
@@ -167,7 +167,8 @@ class OutputFolder:
             pd.DataFrame(rows).to_csv(temporary, sep="\t", index=False, na_rep=UNKNOWN)
 
 
-def _check_same(stored: RunFile, run: RunFile, root: Path) -> None:
+def check_same_run(stored: RunFile, run: RunFile, root: Path) -> None:
+    """Refuse to go on with a run of another model, input or configuration."""
     for name in ("model_hash", "input_hash", "n_items", "n_samples"):
         if getattr(stored, name) != getattr(run, name):
             raise UsageError(

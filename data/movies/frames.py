@@ -64,30 +64,57 @@ class MovieFile:
         InputError
             If a frame lies outside the movie, or one cannot be decoded.
         """
-        wanted = np.asarray(numbers, dtype=np.int64)
-        if wanted.size and (wanted.min() < 0 or wanted.max() >= self.n_frames):
-            raise InputError(
-                f"frame {int(wanted.max())} of {self.path}, which has {self.n_frames}",
-                expected="frames of the movie",
-                remedy="check that run and movie belong together and have one length",
-            )
-        places: dict[int, list[int]] = {}
-        for place, number in enumerate(wanted.tolist()):
-            places.setdefault(number, []).append(place)
-        out: Pictures = np.empty((len(wanted), size, size, 3), dtype=np.uint8)
-        last = max(places, default=-1)
-        for number, frame in enumerate(_decode(self.path)):
-            for place in places.pop(number, ()):
-                out[place] = fit_pictures(_pixels(frame)[None], size=size, channels=3)[0]
-            if number >= last:
-                break
-        if places:
-            raise InputError(
-                f"{self.path} ends before frame {min(places)}",
-                expected=f"{self.n_frames} frames, as it had when it was opened",
-                remedy="copy the movie again from its source",
-            )
-        return out
+        return next(self.read_clips([numbers], size))
+
+    def read_clips(
+        self, clips: Sequence[Sequence[int] | np.ndarray[Any, Any]], size: int
+    ) -> Iterator[Pictures]:
+        """Yield the frames (n, size, size, 3) of one clip after the other, in one pass.
+
+        Memory holds the clips that have begun and are not complete, so in the order of time it
+        does not grow with the movie.
+
+        Parameters
+        ----------
+        clips : sequence of sequence of int
+            Numbers of the frames of each clip.
+        size : int
+        """
+        wanted = [np.asarray(numbers, dtype=np.int64) for numbers in clips]
+        for numbers in wanted:
+            if numbers.size and (numbers.min() < 0 or numbers.max() >= self.n_frames):
+                raise InputError(
+                    f"frame {int(numbers.max())} of {self.path}, which has {self.n_frames}",
+                    expected="frames of the movie",
+                    remedy="check that run and movie belong together and have one length",
+                )
+        order = sorted(range(len(wanted)), key=lambda k: int(wanted[k].min(initial=0)))
+        opened: dict[int, Pictures] = {}
+        decoder, number, frame, pixels = _decode(self.path), -1, None, None
+        waiting, done = list(order), 0
+        while done < len(wanted):
+            last = int(wanted[done].max(initial=-1))
+            while number < last:
+                frame = next(decoder, None)
+                if frame is None:
+                    raise InputError(
+                        f"{self.path} ends before frame {last}",
+                        expected=f"{self.n_frames} frames, as it had when it was opened",
+                        remedy="copy the movie again from its source",
+                    )
+                number, pixels = number + 1, None
+                while waiting and int(wanted[waiting[0]].min(initial=0)) <= number:
+                    key = waiting.pop(0)
+                    opened[key] = np.empty((len(wanted[key]), size, size, 3), dtype=np.uint8)
+                for key, out in opened.items():
+                    places = np.flatnonzero(wanted[key] == number)
+                    if places.size:
+                        if pixels is None:
+                            pixels = fit_pictures(_pixels(frame)[None], size=size, channels=3)[0]
+                        out[places] = pixels
+            empty: Pictures = np.empty((0, size, size, 3), dtype=np.uint8)
+            yield opened.pop(done, empty)
+            done += 1
 
 
 def open_movie(path: str | os.PathLike[str]) -> MovieFile:

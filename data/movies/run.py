@@ -71,6 +71,11 @@ class MovieClips:
         """Seconds of the movie at which each clip ends (n,)."""
         return self.start + self.length
 
+    @property
+    def keys(self) -> list[str]:
+        """Names of the clips, by movie and millisecond of its start: ``a_at-002500``."""
+        return [f"{self.segment}_at-{round(1000 * second):06d}" for second in self.start.tolist()]
+
     def frames(self, fps: float, n_frames: int | None = None) -> Array:
         """Return which frames of the movie each clip shows (n, frames of a clip).
 

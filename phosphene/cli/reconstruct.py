@@ -67,6 +67,21 @@ def reconstruct(
         str | None,
         typer.Option(help="Items rendered at a time, or auto: by the memory of a GPU. [64]"),
     ] = None,
+    video: Annotated[
+        bool,
+        typer.Option("--video", help="The input is a run of continuous volumes under a movie."),
+    ] = False,
+    tr: Annotated[
+        float | None, typer.Option(help="With --video: seconds between volumes. [the header's]")
+    ] = None,
+    onset: Annotated[
+        float | None,
+        typer.Option(
+            help="With --video: seconds after the first volume at which the movie begins. "
+            "[of the _events.tsv beside the run, else 0]"
+        ),
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="With --video: frames per second. [8]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto or float32. [auto]")] = None,
     config: ConfigFile = None,
@@ -80,6 +95,48 @@ def reconstruct(
     ] = False,
 ) -> None:
     """Reconstruct what a subject saw from a recording."""
+    if video:
+        from phosphene.cli.reconstruct_video import reconstruct_video
+
+        reconstruct_video(
+            {
+                "subject": subject,
+                "input": input_,
+                "model": model,
+                "output": output,
+                "truth": truth,
+                "tr": tr,
+                "onset": onset,
+                "fps": fps,
+                "generator": generator,
+                "strength": strength,
+                "detail": detail,
+                "seed": seed,
+                "steps": steps,
+                "batch_size": batch_size,
+                "device": device,
+                "stimuli": False if no_stimuli else None,
+            },
+            {
+                "--trials": trials,
+                "--average": average,
+                "--prior": prior,
+                "--caption": caption,
+                "--samples": samples,
+                "--dtype": dtype,
+            },
+            config=config,
+            sets=sets or (),
+            resume=resume,
+            dry_run=dry_run,
+        )
+        return
+    only_video = {"--tr": tr, "--onset": onset, "--fps": fps}
+    if any(value is not None for value in only_video.values()):
+        from phosphene.errors import UsageError
+
+        given = ", ".join(name for name, value in only_video.items() if value is not None)
+        raise UsageError(f"{given} without --video", expected="--video, for a run under a movie")
     from phosphene.config import resolve_config
     from phosphene.pipelines.reconstruct import ReconstructConfig
     from phosphene.pipelines.reconstruct import reconstruct as run

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from phosphene.config import Config
 from phosphene.data.movies.dataset import MovieDataset
-from phosphene.data.movies.run import MovieClips, MovieRun
+from phosphene.data.movies.run import MovieRun
 from phosphene.data.movies.standardising import standardised
 from phosphene.encoders.brain.video import VideoRidge
 from phosphene.errors import InputError, UsageError
@@ -213,23 +213,8 @@ def _material(
         parts.append(known[name])
         windows.append(standardised(run.recording.data, run.tr)[clips.rows])
         movies += [f"{data.root.name}/{run.segment}"] * len(clips)
-        keys += clip_keys(clips)
+        keys += clips.keys
     return _Material(np.concatenate(windows), joined(parts), movies, keys)
-
-
-def clip_keys(clips: MovieClips) -> list[str]:
-    """Return a name per clip that depends on movie and time alone.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from phosphene.data.movies.run import MovieClips
-    >>> none = np.zeros(0)
-    >>> clips = MovieClips("a", np.array([0.0, 2.5]), 2.0, none, none, none, none, 4.0, 0)
-    >>> clip_keys(clips)
-    ['a_at-000000', 'a_at-002500']
-    """
-    return [f"{clips.segment}_at-{round(1000 * start):06d}" for start in clips.start.tolist()]
 
 
 def _choose_correction(
@@ -246,7 +231,7 @@ def _choose_correction(
         for data, run in _runs(datasets, subject, "validation")[:1]:
             clips = model.clips(run)
             clips = clips.select(np.arange(len(clips)) < config.validation_clips)
-            seeds = np.array([item_seed(config.seed, subject, key, 0) for key in clip_keys(clips)])
+            seeds = np.array([item_seed(config.seed, subject, key, 0) for key in clips.keys])
             opened = data.movie(run.segment).open()
             numbers = clips.frames(opened.fps, config.n_frames)
             size = latents.size if latents is not None else 64

@@ -16,8 +16,8 @@ from phosphene.data.movies.run import MovieClips, MovieRun
 from phosphene.data.movies.standardising import standardised
 from phosphene.encoders.brain.video import VideoRidge
 from phosphene.errors import InputError
-from phosphene.pipelines.generators.video import VIDEO_GENERATORS
 from phosphene.pipelines.generators.video.base import VideoConditions, VideoGenerator
+from phosphene.pipelines.generators.video.choosing import open_video_generator
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.priors.identity import IdentityPrior
 from phosphene.schemas import Protocol
@@ -228,7 +228,12 @@ def _as_tensor(values: Array) -> Any:
 
 
 def load_video_model(
-    name: str, *, generator: str | None = None, device: str = "auto", **options: Any
+    name: str,
+    *,
+    generator: str | None = None,
+    generator_options: dict[str, Any] | None = None,
+    device: str = "auto",
+    **options: Any,
 ) -> VideoModel:
     """Load a video model and the picture model that it names; every file is verified.
 
@@ -237,7 +242,9 @@ def load_video_model(
     name : str
         A known name, a folder, ``local-dir:PATH`` or ``hf-hub:ID``.
     generator : str, optional
-        Of video; the model's own by default.
+        Of video, by name (and place); the model's own by default.
+    generator_options : dict, optional
+        Settings of a published one.
     device : str
     **options
         Of the picture model, such as ``detail`` or ``strength``.
@@ -269,7 +276,12 @@ def load_video_model(
         index.picture_model, prior="none", device=device, **options
     )
     _check_pictures(index, pictures)
-    kind = VIDEO_GENERATORS.get(generator or index.video_generator)
+    made = open_video_generator(
+        generator or index.video_generator,
+        folder / "video_generator",
+        pictures.parts.generator,
+        generator_options,
+    )
     tensors = load_tensors(folder / "voxels.safetensors")
     spaces = {
         label: VoxelSpace(
@@ -279,12 +291,10 @@ def load_video_model(
         )
         for label, stored in index.subjects.items()
     }
-    own = index.video_generator == kind.name
-    place = folder / "video_generator" if own else Path("-")
     return VideoModel(
         encoder=VideoRidge.from_pretrained(folder / "encoder"),
         prior=IdentityPrior.from_pretrained(folder / "prior"),
-        generator=kind.load(place, pictures.parts.generator).to(pictures.device),
+        generator=made.to(pictures.device),
         pictures=pictures,
         picture_model=index.picture_model,
         timing=index.timing,

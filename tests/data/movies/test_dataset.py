@@ -37,6 +37,10 @@ def test_frames_come_back_by_number(movie: Path) -> None:
     assert frames.shape == (4, 8, 8, 3)
     expected = film()[[3, 0, 11, 3], 0, 0, 0]
     np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), expected, atol=3)
+    parts = list(opened.read_clips([[0, 1], [1, 3], [11]], size=8))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    np.testing.assert_array_equal(parts[1][1], frames[0])
+    np.testing.assert_array_equal(parts[2][0], frames[2])
     with pytest.raises(InputError, match="frame 12"):
         opened.read([12], size=8)
 

@@ -1,0 +1,406 @@
+"""``reconstruct --video`` from start to end: read, decode, render, join, score, report."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from phosphene.checkpoints.registry import default_model
+from phosphene.config import Config
+from phosphene.data.movies.bids import movie_event, read_movie_run
+from phosphene.data.movies.dataset import TABLE, Movie, read_movies
+from phosphene.data.movies.frames import MOVIE_SUFFIXES, write_movie
+from phosphene.data.movies.run import MovieClips, MovieRun
+from phosphene.data.pictures import Pictures
+from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.items import recording_hash
+from phosphene.pipelines.output import DESCRIPTION
+from phosphene.pipelines.versions import package_versions
+from phosphene.pipelines.video.model import VideoModel, load_video_model
+from phosphene.pipelines.video.output import VideoOutput, clip_stem
+from phosphene.pipelines.video.scores import score_videos
+from phosphene.pipelines.video.seams import blended, is_reset
+from phosphene.pipelines.video.telling import page_of
+from phosphene.progress import progress
+from phosphene.schemas import MetricsFile, RunFile
+from phosphene.storage import write_text
+from phosphene.trials import UNKNOWN
+from phosphene.workfolder import WorkFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["VideoConfig", "reconstruct_video"]
+
+Array = np.ndarray[Any, Any]
+
+
+class VideoConfig(Config):
+    """Settings of ``reconstruct --video``; flags are names for these keys.
+
+    ``onset`` is in seconds after the first volume; ``seams`` joins neighbouring clips.
+    """
+
+    subject: str
+    input: str
+    model: str | None = None
+    output: str = "phosphene-output"
+    truth: str | None = None
+    tr: float | None = None
+    onset: float | None = None
+    fps: float = 8.0
+    generator: str | None = None
+    generator_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
+    strength: float | None = None
+    detail: float | None = None
+    seed: int = 0
+    steps: int | None = None
+    batch_size: int = 16
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seams: bool = True
+    stimuli: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class VideoResult:
+    """What a run made: clips lie on disk, memory holds the rest.
+
+    Attributes
+    ----------
+    trials : DataFrame
+        A row per clip, as in ``trials.tsv``.
+    metrics : MetricsFile or None
+    """
+
+    trials: pd.DataFrame
+    metrics: MetricsFile | None
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+
+def reconstruct_video(
+    config: VideoConfig, *, resume: bool = False, dry_run: bool = False
+) -> tuple[Path, VideoResult | None]:
+    """Turn a run of continuous volumes into clips.
+
+    Parameters
+    ----------
+    config : VideoConfig
+    resume : bool
+        Go on with an interrupted run of the same configuration.
+    dry_run : bool
+        Read and check everything, render nothing and write nothing.
+
+    Returns
+    -------
+    output : Path
+    result : VideoResult or None
+        ``None`` after a dry run or where the run was complete already.
+    """
+    if not 1 <= config.fps <= 60 or config.batch_size < 1:
+        raise UsageError(
+            f"{config.fps:g} frames per second in batches of {config.batch_size}",
+            expected="1 to 60 frames per second, at least one clip at a time",
+        )
+    options = {
+        name: value
+        for name, value in (("strength", config.strength), ("detail", config.detail))
+        if value is not None
+    }
+    model = load_video_model(
+        config.model or default_model("fmri-video"),
+        generator=config.generator,
+        generator_options=config.generator_options or None,
+        device=config.device,
+        **options,
+    )
+    space = model.space(config.subject.removeprefix("sub-"))
+    movie = None if config.truth is None else _true_movie(config.truth, config.input)
+    run = read_movie_run(
+        config.input,
+        subject=config.subject,
+        space=space,
+        tr=config.tr,
+        onset=config.onset,
+        movie=movie,
+    )
+    _check_length(run, movie, config.input)
+    clips = model.clips(run)
+    record = _run_file(config, model, run, clips)
+    if dry_run:
+        WorkFolder.find(config.output, last=DESCRIPTION, resume=resume)
+        return Path(config.output), None
+    output = VideoOutput.create(config.output, record, resume=resume)
+    if output.work.finished:
+        return output.work.root, None
+    decoded = model.decode(run, clips)
+    keys = clips.keys
+    seeds = _seeds(config.seed, run, clips)
+    _render_missing(model, output, decoded, seeds, config)
+    rows = list(_write_clips(model, output, run, clips, decoded, seeds, config))
+    table = _table(rows, clips, keys, movie, config)
+    if movie is not None and config.stimuli:
+        truths = _true_clips(clips, movie, config.fps, output.rendered_size)
+        for file, frames in zip(table["truth"], truths, strict=True):
+            write_movie(output.partial / file, frames, config.fps)
+    metrics = None
+    if movie is not None and len(clips) > 1:
+        metrics = score_videos(
+            _shown(output, len(clips)),
+            np.stack(list(_true_clips(clips, movie, config.fps, output.rendered_size))),
+            clips,
+            output.run.protocol,
+            seen=sum(key in set(model.protocol.train_stimulus_ids) for key in keys),
+        )
+    write_text(output.partial / "config.yaml", _yaml(config))
+    page = page_of(output, model, run, clips, table, metrics, stimuli=config.stimuli)
+    root = output.finish(
+        table,
+        {name: part.numpy() for name, part in decoded.items()},
+        metrics=metrics,
+        report=page,
+        log=_log(config, model, run, clips),
+    )
+    return root, VideoResult(table, metrics)
+
+
+def _true_movie(truth: str, source: str) -> Movie:
+    """Return the movie that was shown: the file itself, or the one of a folder by the events."""
+    place = Path(truth)
+    if place.is_file():
+        return Movie(place.stem, place)
+    if not place.is_dir():
+        raise InputError(
+            f"there is no movie or folder {truth}",
+            expected="--truth MOVIE.mp4, or a folder of movies",
+            remedy="check the path",
+        )
+    event = movie_event(source)
+    if event is None:
+        raise InputError(
+            f"nothing says which movie of {truth} was shown during {source}",
+            expected="an _events.tsv beside the run that names it",
+            remedy="give the movie itself: --truth MOVIE.mp4",
+        )
+    known = read_movies(place) if (place / TABLE).is_file() else {}
+    if event.stimulus_id in known:
+        return known[event.stimulus_id]
+    for suffix in MOVIE_SUFFIXES:
+        path = place / f"{event.stimulus_id}{suffix}"
+        if path.is_file():
+            return Movie(event.stimulus_id, path)
+    raise InputError(
+        f"{truth} has no movie {event.stimulus_id!r}",
+        expected="the movie that the events name",
+        remedy="give the movie itself: --truth MOVIE.mp4",
+    )
+
+
+def _check_length(run: MovieRun, movie: Movie | None, source: str) -> None:
+    """Refuse a movie of another length than the events or the run have room for."""
+    event = movie_event(source)
+    if movie is None or run.duration is None:
+        return
+    if event is not None and event.duration and abs(event.duration - run.duration) > run.tr:
+        raise InputError(
+            f"{movie.path} lasts {run.duration:g} s and the events of {source} say "
+            f"{event.duration:g} s",
+            expected="the movie that was shown, whole",
+            remedy="check which movie belongs to this run",
+        )
+    if run.seconds - run.onset < run.duration - 2 * run.tr:
+        raise InputError(
+            f"the run {source} ends {run.duration - run.seconds + run.onset:g} s before the movie "
+            f"{movie.path} ({run.duration:g} s, beginning {run.onset:g} s after the first volume)",
+            expected="a run as long as the movie",
+            remedy="check --tr, --onset and the movie, or cut the movie where the run ends",
+        )
+
+
+def _run_file(config: VideoConfig, model: VideoModel, run: MovieRun, clips: MovieClips) -> RunFile:
+    excluded = {"output", "batch_size", "device"}
+    return RunFile(
+        command="reconstruct --video",
+        config=config.model_dump(exclude=excluded)
+        | {
+            "subject": run.recording.subject,
+            "model": model.name,
+            "tr": run.tr,
+            "onset": run.onset,
+            "generator": model.generator.name,
+            "picture_model": model.picture_model,
+            "first_frame": "decoded",
+            "flow": "decoded" if "flow" in model.encoder.heads else "absent",
+            **{f"picture_{name}": value for name, value in model.pictures.settings.items()},
+            **model.generator.settings,
+        },
+        model=model.name,
+        model_hash=model.hash,
+        input_hash=recording_hash(run.recording),
+        n_items=len(clips),
+        n_samples=1,
+        versions=package_versions(),
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        protocol=model.protocol,
+    )
+
+
+def _render_missing(
+    model: VideoModel,
+    output: VideoOutput,
+    decoded: dict[str, torch.Tensor],
+    seeds: Array,
+    config: VideoConfig,
+) -> None:
+    """Render what is not written yet; each batch is on disk before the next one starts."""
+    missing = [item for item in range(len(seeds)) if not output.is_rendered(item)]
+    chosen = torch.tensor(missing, dtype=torch.long)
+    parts = {name: part[chosen] for name, part in decoded.items()}
+    if not missing:
+        return
+    batches = model.conditions(
+        parts,
+        seeds[missing],
+        batch_size=config.batch_size,
+        num_inference_steps=config.steps,
+    )
+    first, total = 0, -(-len(missing) // config.batch_size)
+    for conditions in progress(batches, label="rendering clips", total=total):
+        rows = missing[first : first + len(conditions)]
+        first += len(conditions)
+        frames = model.generator.generate(
+            conditions,
+            generators=[torch.Generator().manual_seed(int(seeds[row])) for row in rows],
+            num_inference_steps=config.steps,
+            fps=config.fps,
+        )
+        for row, clip in zip(rows, frames, strict=True):
+            output.keep_rendered(row, clip)
+
+
+def _write_clips(
+    model: VideoModel,
+    output: VideoOutput,
+    run: MovieRun,
+    clips: MovieClips,
+    decoded: dict[str, torch.Tensor],
+    seeds: Array,
+    config: VideoConfig,
+) -> Iterator[dict[str, Any]]:
+    """Join neighbours, write each clip, and yield what the table says of it."""
+    cuts = decoded["cut"].numpy() if "cut" in decoded else None
+    joins = [config.seams and _meets(clips, cuts, item) for item in range(1, len(clips))]
+    for item in progress(range(len(clips)), label="writing clips"):
+        frames = output.rendered(item)
+        assert frames is not None
+        before = output.rendered(item - 1) if item and joins[item - 1] else None
+        after = output.rendered(item + 1) if item < len(joins) and joins[item] else None
+        told = {
+            "subject": run.recording.subject,
+            "item": item,
+            "sample": 0,
+            "stimulus_id": clips.keys[item],
+            "segment": clips.segment,
+            "start_seconds": float(clips.start[item]),
+            "seconds": clips.length,
+            "fps": config.fps,
+            "source_volumes": clips.rows[item].tolist(),
+            "volume_times": clips.times[item].tolist(),
+            "first_frame": "decoded",
+            "cut_probability": [] if cuts is None else cuts[item].tolist(),
+            "blended_with_previous": before is not None,
+            "seed": config.seed,
+            "item_seed": int(seeds[item]),
+            "model": model.name,
+            "model_hash": model.hash,
+            "picture_model": model.picture_model,
+            "generator": model.generator.name,
+            "versions": output.run.versions,
+        }
+        output.write_clip(item, blended(frames, before, after), config.fps, told)
+        yield told
+
+
+def _meets(clips: MovieClips, cuts: Array | None, item: int) -> bool:
+    """Whether a clip goes on where the one before it ends."""
+    gap = abs(clips.start[item] - clips.start[item - 1] - clips.length)
+    parts = (None, None) if cuts is None else (cuts[item - 1], cuts[item])
+    return bool(gap < 1e-6) and not is_reset(*parts)
+
+
+def _table(
+    rows: list[dict[str, Any]],
+    clips: MovieClips,
+    keys: list[str],
+    movie: Movie | None,
+    config: VideoConfig,
+) -> pd.DataFrame:
+    import pandas as pd
+
+    shown = movie is not None and config.stimuli
+    return pd.DataFrame(
+        {
+            "item": range(len(rows)),
+            "sample": 0,
+            "stimulus_id": keys,
+            "file": [
+                f"{clip_stem(str(row['subject']), row['item'])}_desc-recon_video.mp4"
+                for row in rows
+            ],
+            "source_trials": [
+                " ".join(f"volume-{number:06d}" for number in row["source_volumes"]) for row in rows
+            ],
+            "seed": [row["item_seed"] for row in rows],
+            "truth": [f"stimuli/{key}.mp4" if shown else UNKNOWN for key in keys],
+            "segment": clips.segment,
+            "start": clips.start,
+            "duration": clips.length,
+            "straddles_cut": ["yes" if value else "no" for value in clips.straddles]
+            if movie is not None and movie.cuts
+            else UNKNOWN,
+            "scene": clips.scene if movie is not None and movie.cuts else UNKNOWN,
+            "cut_probability": [
+                1 - float(np.prod([1 - p for p in row["cut_probability"]])) for row in rows
+            ],
+        }
+    )
+
+
+def _true_clips(
+    clips: MovieClips, movie: Movie, fps: float, size: tuple[int, int]
+) -> Iterator[Pictures]:
+    """Yield what was shown in each clip (F, H, W, 3), at the rate of the reconstruction."""
+    opened = movie.open()
+    numbers = clips.frames(opened.fps, max(1, round(clips.length * fps)))
+    return opened.read_clips(list(numbers), size[0])
+
+
+def _shown(output: VideoOutput, count: int) -> Pictures:
+    """Return the clips as they were written (n, F, H, W, 3)."""
+    return np.stack([output.written(item) for item in range(count)])
+
+
+def _yaml(config: VideoConfig) -> str:
+    import yaml
+
+    return yaml.safe_dump(config.model_dump(), sort_keys=True)
+
+
+def _log(config: VideoConfig, model: VideoModel, run: MovieRun, clips: MovieClips) -> str:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return (
+        f"{now} reconstruct --video finished\n"
+        f"subject {run.recording.subject}: {len(run)} volumes x {run.recording.data.shape[1]} "
+        f"voxels, TR {run.tr:g} s, movie {run.segment} from {run.onset:g} s on\n"
+        f"model {model.name} ({model.hash}), keyframes by {model.picture_model}, moved by "
+        f"{model.generator.name}\n"
+        f"{len(clips)} clips of {clips.length:g} s at {config.fps:g} frames per second, "
+        f"{clips.n_left_out} without volumes left out\n"
+    )

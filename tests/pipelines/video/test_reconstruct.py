@@ -1,0 +1,184 @@
+"""What `reconstruct --video` promises: files, times, resuming, seams, messages."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from phosphene.data.movies import open_movie
+from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.video.model import load_video_model
+from phosphene.pipelines.video.reconstruct import VideoConfig, reconstruct_video
+from phosphene.pipelines.video.seams import blended, is_reset
+from phosphene.schemas.video import VideoSidecar
+from phosphene.storage import hash_file, write_text
+
+
+def config(toy, output: Path, **options: object) -> VideoConfig:
+    known = {
+        "subject": "01",
+        "input": str(toy.run),
+        "model": str(toy.model),
+        "output": str(output),
+        "tr": 1.0,
+        "onset": 2.0,
+        "fps": 4.0,
+        "steps": 2,
+    }
+    return VideoConfig(**{**known, **options})
+
+
+@pytest.fixture(scope="module")
+def written(video_toy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("out") / "out"
+    folder, result = reconstruct_video(config(video_toy, output, truth=str(video_toy.truth)))
+    assert folder == output
+    assert result is not None
+    assert len(result) == 6
+    return output
+
+
+def test_every_clip_has_its_files_and_they_agree(written: Path) -> None:
+    table = pd.read_csv(written / "trials.tsv", sep="\t")
+    assert table["start"].tolist() == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]
+    assert table["stimulus_id"].iloc[1] == "film-3_at-002000"
+    for file in table["file"]:
+        stem = str(written / file).removesuffix("_desc-recon_video.mp4")
+        movie = open_movie(written / file)
+        frames = np.load(f"{stem}_desc-recon_frames.npy")
+        sidecar = VideoSidecar.load(f"{stem}_desc-recon_video.json")
+        preview = Image.open(f"{stem}_desc-preview_video.gif")
+        assert frames.shape == (8, 16, 16, 3)
+        assert (movie.fps, movie.n_frames) == (4.0, 8)
+        assert preview.n_frames == 8 or (frames[1:] == frames[:-1]).any()
+        assert sidecar.frames_hash == hash_file(f"{stem}_desc-recon_frames.npy")
+        assert sidecar.first_frame == "decoded"
+        # Read four seconds after the clip: the movie begins 2 s after the first volume.
+        start = int(sidecar.start_seconds)
+        assert sidecar.source_volumes == [start + 6, start + 7]
+        assert sidecar.volume_times == [start + 4.0, start + 5.0]
+    assert len(list((written / "stimuli").iterdir())) == 6
+    assert json.loads((written / "run.json").read_text())["config"]["first_frame"] == "decoded"
+    assert not (written / "raw").exists()
+
+
+def test_numbers_stand_beside_their_controls(written: Path) -> None:
+    metrics = json.loads((written / "metrics.json").read_text())["metrics"]
+    assert [metric["id"] for metric in metrics] == ["video-ssim/strict-v1", "video-psnr/strict-v1"]
+    for metric in metrics:
+        assert {"still_picture", "still_truth", "grey_picture"} <= set(metric["baselines"])
+        assert metric["permuted"]["n_permutations"] > 0
+
+
+def test_the_report_is_one_file_with_two_films_per_clip(written: Path) -> None:
+    page = (written / "report.html").read_text()
+    assert page.count("<video") == 12
+    assert len(re.findall(r'src="data:video/mp4;base64,', page)) == 12
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_run_that_was_interrupted_goes_on_to_the_same_files(
+    video_toy, written: Path, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole"
+    settings = config(video_toy, whole, truth=str(video_toy.truth))
+    shutil.copytree(written, whole)
+    partial = tmp_path / "cut" / ".partial"
+    partial.mkdir(parents=True)
+    shutil.copy(written / "run.json", partial / "run.json")
+    again = config(video_toy, tmp_path / "cut", truth=str(video_toy.truth))
+    with pytest.raises(UsageError):
+        reconstruct_video(again)
+    folder, _ = reconstruct_video(again, resume=True)
+    arrays = sorted(written.rglob("*_frames.npy"))
+    assert len(arrays) == 6
+    for path in arrays:
+        np.testing.assert_array_equal(np.load(path), np.load(folder / path.relative_to(written)))
+    assert reconstruct_video(settings, resume=True)[1] is None
+    assert reconstruct_video(config(video_toy, tmp_path / "dry"), dry_run=True)[1] is None
+    assert not (tmp_path / "dry").exists()
+
+
+def test_batches_and_missing_truth_change_no_frame(
+    video_toy, written: Path, tmp_path: Path
+) -> None:
+    folder, result = reconstruct_video(config(video_toy, tmp_path / "a", batch_size=1))
+    assert result is not None
+    assert result.metrics is None
+    assert not (folder / "stimuli").exists()
+    for path in sorted(written.rglob("*_frames.npy")):
+        np.testing.assert_array_equal(np.load(path), np.load(folder / path.relative_to(written)))
+
+
+def test_what_was_decoded_is_nearer_to_its_own_movie(video_toy) -> None:
+    from phosphene.data.movies.bids import read_movie_run
+
+    model = load_video_model(str(video_toy.model))
+    run = read_movie_run(video_toy.run, subject="01", space=model.space("01"), tr=1.0, onset=2.0)
+    clips = model.clips(run)
+    decoded = model.decode(run, clips)
+    assert set(decoded) == {"tokens", "lowlevel", "flow", "motion_energy", "cut"}
+    assert model.metrics["tokens_left_out_r2_sub-01"] > 0
+    embedding = model.embedding(decoded)
+    assert embedding.lowlevel.shape == (len(clips), 2, 8, 8)
+
+
+def test_clips_meet_at_seams_unless_a_scene_begins_there() -> None:
+    ramp = np.arange(0, 8, dtype=np.uint8).reshape(8, 1, 1, 1) * np.ones((1, 2, 2, 3), np.uint8)
+    one, two = ramp + np.uint8(50), ramp + np.uint8(90)
+    joined = [blended(one, None, two), blended(two, one, None)]
+    jump = abs(int(joined[1][0, 0, 0, 0]) - int(joined[0][-1, 0, 0, 0]))
+    assert jump <= 1
+    np.testing.assert_array_equal(joined[0][:5], one[:5])  # the rest of the clip stays
+    assert is_reset(np.array([0.0, 0.9]), np.array([0.0, 0.0]))
+    assert is_reset(np.array([0.0, 0.1]), np.array([0.8, 0.0]))
+    assert not is_reset(np.array([0.9, 0.1]), np.array([0.1, 0.9]))
+    assert blended(one, None, None) is one
+
+
+def test_mistakes_are_one_message_each(video_toy, tmp_path: Path) -> None:
+    cases = [
+        ({"tr": None}, InputError, "does not state"),
+        ({"tr": 2.0}, InputError, "TR of 2 s"),
+        ({"onset": 40.0}, InputError, "before the run ends"),
+        ({"subject": "07"}, InputError, "does not know subject '07'"),
+        ({"fps": 0.0}, UsageError, "frames per second"),
+        ({"truth": str(tmp_path / "none.mp4")}, InputError, "no movie or folder"),
+        ({"truth": str(video_toy.truth.parent)}, InputError, "nothing says which movie"),
+        ({"onset": 14.0, "truth": str(video_toy.truth)}, InputError, "before the movie"),
+        ({"model": str(tmp_path)}, InputError, "not a model folder"),
+        ({"generator": "nothing"}, UsageError, "video generator"),
+    ]
+    for change, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            reconstruct_video(config(video_toy, tmp_path / "x", **change))
+    short = tmp_path / "short.npy"
+    np.save(short, np.load(video_toy.run)[:5])
+    with pytest.raises(InputError, match="goes on for at least"):
+        reconstruct_video(config(video_toy, tmp_path / "x", input=str(short)))
+    wrong = tmp_path / "wrong.npy"
+    np.save(wrong, np.load(video_toy.run)[:, :5])
+    with pytest.raises(InputError):
+        reconstruct_video(config(video_toy, tmp_path / "x", input=str(wrong)))
+
+
+def test_a_model_whose_pictures_changed_is_refused(video_toy, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(video_toy.model, copy)
+    write_text(copy / "encoder" / "config.json", "{}")
+    with pytest.raises(InputError, match="changed or damaged"):
+        load_video_model(str(copy))
+    shutil.rmtree(copy)
+    shutil.copytree(video_toy.model, copy)
+    index = json.loads((copy / "model_index.json").read_text())
+    index["latents_hash"] = "0" * 16
+    write_text(copy / "model_index.json", json.dumps(index))
+    with pytest.raises(InputError, match="has the latents"):
+        load_video_model(str(copy))
