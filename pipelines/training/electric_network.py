@@ -18,6 +18,11 @@ from phosphene.data.sensor_preprocessing import SensorPreprocessor
 from phosphene.encoders.brain.electric import ELECTRIC_ENCODERS
 from phosphene.encoders.brain.electric.heads import ElectricHeads
 from phosphene.errors import UsageError
+from phosphene.pipelines.training.canonical import (
+    averaged_rows,
+    choose_canonical,
+    fit_canonical,
+)
 from phosphene.pipelines.training.electric import ElectricTraining, train_electric
 from phosphene.pipelines.training.engine import EngineConfig, TrainingResult
 from phosphene.seeds import item_seed
@@ -25,15 +30,20 @@ from phosphene.types import Recording
 
 __all__ = ["BINNED", "ElectricNetwork", "TrainedNetwork", "marked", "train_heads"]
 
-BINNED = {"flat_mlp": 5, "ridge": 5}  # samples to one, where a method has no filters of its own
+BINNED = {
+    "canonical": 5,
+    "flat_mlp": 5,
+    "ridge": 5,
+}  # samples to one, where a method has no filters of its own
 
 
 class ElectricNetwork(Config):
     """Which network, on which samples, to which numbers.
 
     ``window`` is in seconds after the picture; ``bin`` samples are averaged to one (by default 5
-    for ``flat_mlp`` and ``ridge``, else 1). ``width`` is that of the space pictures are looked
-    for in. Targets are kept as ``components`` and ``latent_components`` principal components.
+    for ``canonical``, ``flat_mlp`` and ``ridge``, else 1). ``width`` is that of the space
+    pictures are looked for in; ``canonical`` finds it by itself. Targets are kept as
+    ``components`` and ``latent_components`` principal components.
     """
 
     encoder: str = "flat_mlp"
@@ -46,10 +56,10 @@ class ElectricNetwork(Config):
     latent_components: PositiveInt = 64
     training: ElectricTraining = ElectricTraining(
         engine=EngineConfig(
-            batch_size=512, learning_rate=1e-3, weight_decay=0.1, epochs=30, warmup_steps=20,
-            checkpoint_every=1000, patience=8,
+            batch_size=512, learning_rate=2e-3, weight_decay=0.3, epochs=15, warmup_steps=20,
+            checkpoint_every=1000, patience=6,
         ),
-        regression=1.0,
+        regression=0.3,
     )  # fmt: skip
 
     def preprocessor(self) -> SensorPreprocessor:
@@ -121,6 +131,8 @@ def train_heads(
         torch.manual_seed(item_seed(seed, "weights", "electric", 0))
         heads = _make(config, next(iter(prepared.values())), list(recordings), values)
     heads.fit_targets({part: value[rows] for part, value in values.items()})
+    if config.encoder == "canonical":
+        return _canonical(config, prepared, preprocessor, heads, values, names)
     engine = config.training.engine.model_copy(update={"seed": seed})
     training = config.training.model_copy(update={"engine": engine})
     result = train_electric(
@@ -128,6 +140,33 @@ def train_heads(
     )
     heads.eval()
     return TrainedNetwork(heads, preprocessor, result)
+
+
+def _canonical(
+    config: ElectricNetwork,
+    prepared: Mapping[str, Recording],
+    preprocessor: SensorPreprocessor,
+    targets: ElectricHeads,
+    values: Mapping[str, Tensor],
+    names: list[str],
+) -> TrainedNetwork:
+    """Fit the canonical encoder; its width is chosen, so that the heads are made anew."""
+    coefficients = targets.coefficients(values)
+    main = next(iter(targets.components.values()))
+    x, pictures = averaged_rows(prepared, names, "train")
+    other, shown = averaged_rows(prepared, names, "validation")
+    maps = choose_canonical(
+        (x, coefficients[pictures, :main]),
+        (other, coefficients[shown, :main]) if len(shown) > 1 else None,
+    )
+    chosen = config.model_copy(update={"width": maps.brain.shape[1]})
+    heads = _make(chosen, next(iter(prepared.values())), list(prepared), values)
+    for name in heads.targets:
+        for part in ("mean", "axes"):
+            heads.get_buffer(f"{name}_{part}").copy_(targets.get_buffer(f"{name}_{part}"))
+    fit_canonical(heads, maps, x, coefficients[pictures])
+    heads.eval()
+    return TrainedNetwork(heads, preprocessor, TrainingResult(state=heads.state_dict()))
 
 
 def _make(

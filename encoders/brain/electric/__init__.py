@@ -11,6 +11,7 @@ ELECTRIC_ENCODERS = Registry(
     {
         "adapted": "phosphene.encoders.brain.electric.adapted:AdaptedEncoder",
         "atm": "phosphene.encoders.brain.electric.atm:ATMEncoder",
+        "canonical": "phosphene.encoders.brain.electric.canonical:CanonicalEncoder",
         "conv_attention": "phosphene.encoders.brain.electric.conv_attention:ConvAttentionEncoder",
         "conformer": "phosphene.encoders.brain.electric.conformer:ConformerEncoder",
         "dual_branch": "phosphene.encoders.brain.electric.dual_branch:DualBranchEncoder",
