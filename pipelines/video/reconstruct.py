@@ -224,6 +224,14 @@ def _check_length(run: MovieRun, movie: Movie | None, source: str) -> None:
         )
 
 
+def _seeds(seed: int, run: MovieRun, clips: MovieClips) -> Array:
+    """Return the seed of each clip (n,): by run and moment, whether or not the movie is known."""
+    name = str(run.recording.trials["run"].iloc[0])
+    keys = [f"run-{name}_{round(1000 * second)}" for second in clips.start.tolist()]
+    subject = run.recording.subject
+    return np.array([item_seed(seed, subject, key, 0) for key in keys], dtype=np.int64)
+
+
 def _run_file(config: VideoConfig, model: VideoModel, run: MovieRun, clips: MovieClips) -> RunFile:
     excluded = {"output", "batch_size", "device"}
     return RunFile(
