@@ -29,6 +29,7 @@ from phosphene.pipelines.video.seams import blended, is_reset
 from phosphene.pipelines.video.telling import page_of
 from phosphene.progress import progress
 from phosphene.schemas import MetricsFile, RunFile
+from phosphene.seeds import item_seed
 from phosphene.storage import write_text
 from phosphene.trials import UNKNOWN
 from phosphene.workfolder import WorkFolder
