@@ -84,6 +84,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "flow-epe/strict-v1",
         "temporal-consistency/strict-v1",
         "video-identification/strict-v1",
+        "video-identification/strict-10way-v1",
         "video-2way/strict-v1",
         "video-50way/strict-v1",
     ),

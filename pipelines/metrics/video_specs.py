@@ -48,7 +48,7 @@ def _measure(module: str, name: str, probe: str | None = None, **arguments: Any)
     }
 
 
-for ways in (2, 50):
+for ways in (2, 10, 50):
     declare_metric(
         MetricSpec(
             id=f"video-identification/strict-{'' if ways == 2 else f'{ways}way-'}v1",
