@@ -15,6 +15,7 @@ from phosphene.cli import (
     evaluate,
     index,
     models,
+    plan,
     prepare,
     reconstruct,
     report,
@@ -69,6 +70,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(index.app, name="index")
 app.add_typer(models.app, name="models")
+app.command("plan")(plan.plan)
 app.command("retrieve")(retrieve.retrieve)
 app.command("convert")(convert.convert)
 app.command("report")(report.report)
