@@ -9,6 +9,7 @@ import typer
 from phosphene.cli import prepare_electric, prepare_fmri
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import Seed, Subject
+from phosphene.cli.prepare_shards import prepare_shards
 
 __all__ = ["app"]
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 prepare_fmri.register(app)
 prepare_electric.register(app)
+app.command("shards")(prepare_shards)
 
 
 @app.command("betas")

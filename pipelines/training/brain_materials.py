@@ -12,14 +12,20 @@ from pydantic import NonNegativeFloat
 from phosphene.config import Config
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.preprocessing import Preprocessor
+from phosphene.data.shards.streaming import ShardSource
 from phosphene.encoders.stimulus.base import StimulusEncoder
-from phosphene.errors import InputError
+from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.training.brain_objective import BrainObjective, LossConfig
 from phosphene.pipelines.training.brain_validation import BrainValidation
 from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.materials import cached_targets, refuse_shared_pictures
 from phosphene.pipelines.training.sessions import find_sessions
-from phosphene.pipelines.training.trial_items import VoxelStore, lazy_recording, make_items
+from phosphene.pipelines.training.trial_items import (
+    VoxelStore,
+    lazy_recording,
+    make_items,
+    trials_of,
+)
 from phosphene.pipelines.training.voxel_encoder import VoxelEncoderConfig
 from phosphene.seeds import item_seed
 from phosphene.types import Recording
@@ -37,7 +43,8 @@ class NetworkTraining(Config):
     (``single``), or every picture with the mean of its trials (``average``) or of a random number
     of them (``random``). Voxels are held in memory up to ``hold_gb``. ``regions`` names an atlas
     for encoders that have regions; ``{subject}`` in it stands for the label. ``voxel_encoder`` is
-    for ``bit`` with universal profiles.
+    for ``bit`` with universal profiles. With ``shards``, a folder or an address, trials are read
+    from there, each shard once per epoch.
     """
 
     dataset: str
@@ -51,6 +58,7 @@ class NetworkTraining(Config):
     )  # fmt: skip
     monitor: Literal["error", "identification"] = "error"
     hold_gb: NonNegativeFloat = 4.0
+    shards: str | None = None
     half: bool = False
     regions: str | None = None
     voxel_encoder: VoxelEncoderConfig = VoxelEncoderConfig()
@@ -137,12 +145,20 @@ def gather(
     config : NetworkTraining
     """
     sessions = find_sessions(dataset, subjects, config.sessions)
+    shards = None if config.shards is None else ShardSource(config.shards)
+    if shards is not None and config.repetitions != "single":
+        raise UsageError(
+            f"`repetitions` is {config.repetitions!r} for trials from shards",
+            expected="single: repetitions lie in different shards",
+            remedy="leave `repetitions` out, or train from the dataset itself",
+        )
     held_out = held_out_pictures(dataset, subjects, sessions, config.seed)
     recordings: list[Recording] = []
     watched: list[Recording] = []
     for subject in subjects:
         for out, found in ((False, recordings), (True, watched)):
-            if (one := _recording(dataset, subject, held_out, out, sessions)) is not None:
+            one = _recording(dataset, subject, held_out, out, sessions, shards)
+            if one is not None:
                 found.append(one)
     for recording in recordings:
         refuse_shared_pictures(dataset, recording)
@@ -177,9 +193,10 @@ def _recording(
     held_out: frozenset[str],
     out: bool,
     sessions: Sequence[str],
+    shards: ShardSource | None,
 ) -> Recording | None:
     """Return a subject's trials of held-out pictures, or of the others; none where it has none."""
-    trials = dataset.recording(subject).trials
+    trials = trials_of(dataset, subject)
     wanted = (trials["split"] != "test") & (trials["stimulus_id"].isin(list(held_out)) == out)
     if sessions:
         wanted &= trials["session"].isin(list(sessions))
@@ -191,7 +208,7 @@ def _recording(
             expected="pictures that are not held out",
             remedy="mark fewer trials as validation, or choose more sessions",
         )
-    return lazy_recording(dataset, subject, wanted.to_numpy())
+    return lazy_recording(dataset, subject, wanted.to_numpy(), shards)
 
 
 def names_of(recordings: Sequence[Recording]) -> list[str]:

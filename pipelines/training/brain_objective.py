@@ -79,6 +79,10 @@ class BrainObjective:
         used = items.target.unique()
         self.variance = {part: _variance(values[used]) for part, values in targets.items()}
 
+    def order(self, seed: int, epoch: int) -> Tensor | None:
+        """Return the order of an epoch's items, where trials are streamed from shards."""
+        return self.store.order(self.items, seed, epoch, _processes())
+
     def __call__(
         self,
         model: nn.Module,
@@ -91,9 +95,10 @@ class BrainObjective:
         kept = choose_repetitions(rows, self.repetitions, generator)
         mixed = self.losses.contrastive > 0 and done < self.losses.mixing_share
         mixing = draw_mixing(subject, generator) if mixed else None
-        own = _own_rows(len(subject))
+        owner = order % _processes()
+        own = _own_rows(owner)
         voxels = self._voxels(subject, rows, kept, mixing, own.to(subject.device))
-        found = _gathered(model(voxels), own, len(subject))
+        found = _gathered(model(voxels), own, owner)
         truth = {part: values[target.to(values.device)] for part, values in self.targets.items()}
         truth = {part: values.to(subject.device).float() for part, values in truth.items()}
         terms = self._terms(found, truth, mixing, target, done, network_of(model).main_part)
@@ -190,18 +195,17 @@ def _processes() -> int:
     return torch.distributed.get_world_size() if running else 1
 
 
-def _own_rows(n: int) -> Tensor:
+def _own_rows(owner: Tensor) -> Tensor:
     """Return the rows of a batch that this process computes; every process has at least one."""
-    count = _processes()
-    if count == 1:
-        return torch.arange(n)
-    own = torch.arange(n)[torch.distributed.get_rank() :: count]
+    if _processes() == 1:
+        return torch.arange(len(owner))
+    own = (owner == torch.distributed.get_rank()).nonzero()[:, 0].cpu()
     return own if len(own) else torch.zeros(1, dtype=torch.long)
 
 
-def _gathered(found: Mapping[str, Tensor], own: Tensor, n: int) -> dict[str, Tensor]:
+def _gathered(found: Mapping[str, Tensor], own: Tensor, owner: Tensor) -> dict[str, Tensor]:
     """Return the predictions of the whole batch; those of other processes have no gradient."""
-    count = _processes()
+    count, n, owner = _processes(), len(owner), owner.cpu()
     if count == 1:
         return dict(found)
     rank = torch.distributed.get_rank()
@@ -215,9 +219,9 @@ def _gathered(found: Mapping[str, Tensor], own: Tensor, n: int) -> dict[str, Ten
         torch.distributed.all_gather(shares, padded)
         joined = values.new_zeros(n, *values.shape[1:])
         for other, share in enumerate(shares):
-            theirs = torch.arange(n)[other::count]
+            theirs = (owner == other).nonzero()[:, 0]
             joined[theirs] = share[: len(theirs)]
-        if len(torch.arange(n)[rank::count]):
+        if (owner == rank).any():
             joined = joined.index_copy(0, own.to(values.device), values)
         else:  # more processes than rows: this one takes part without counting
             joined = joined + 0 * values.sum()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import PositiveFloat, PositiveInt
 
 from phosphene.config import Config
-from phosphene.errors import UsageError
+from phosphene.errors import AssetError, UsageError, check_option
 from phosphene.progress import progress
 from phosphene.schemas import TrainingState
 from phosphene.seeds import item_seed
@@ -50,10 +50,17 @@ def processes() -> PartialState:
     return PartialState(cpu=several and not torch.cuda.is_available())
 
 
+Schedule = Literal[
+    "constant", "constant_with_warmup", "cosine", "cosine_with_restarts", "linear", "polynomial"
+]
+
+
 class EngineConfig(Config):
     """Settings of every gradient training.
 
-    Without ``epochs``, as many are run as make about ``steps`` steps, and twenty at least. With
+    ``schedule`` is one of diffusers. ``precision`` fp16 needs a GPU, bf16 does not. ``trackers``
+    are those of accelerate, by name: ``tensorboard``, ``wandb``, ``mlflow`` and others. Without
+    ``epochs``, as many are run as make about ``steps`` steps, and twenty at least. With
     ``patience``, a training ends after so many epochs without a better validation score. With
     ``accumulate``, each batch goes through the network in so many parts.
     """
@@ -63,7 +70,7 @@ class EngineConfig(Config):
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 1e-3
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    schedule: Schedule = "cosine"
     warmup_steps: int = 0
     ema_decay: float = 0.0
     gradient_clip: float = 1.0
@@ -162,6 +169,7 @@ class _Loop:
         processes()
         # One training may follow another of a different precision; accelerate keeps the first.
         AcceleratorState._reset_state()
+        _check_possible(config)
         self.accelerator = Accelerator(
             mixed_precision=config.precision,
             log_with=list(config.trackers) or None,
@@ -198,16 +206,9 @@ class _Loop:
 
     def run_epoch(self) -> None:
         """Go through the rest of the current epoch, then validate."""
-        import torch
-
         from phosphene.pipelines.training.gathering import gathered
 
-        order = torch.randperm(
-            self.n_items,
-            generator=torch.Generator().manual_seed(
-                item_seed(self.config.seed, "order", "epoch", self.epoch)
-            ),
-        ).to(self.accelerator.device)
+        order = self._order().to(self.accelerator.device)
         self.model.train()
         done = self.step - self.epoch * self.steps_per_epoch
         steps = order.split(self.config.batch_size)[done:]
@@ -222,6 +223,19 @@ class _Loop:
         last = self.epoch == self.epochs or self.exhausted
         if last or self.step - self.saved_step >= self.config.checkpoint_every:
             self.save()
+
+    def _order(self) -> torch.Tensor:
+        """Return the items of this epoch, each once: by chance, or as the objective reads them."""
+        import torch
+
+        wanted = getattr(self.objective, "order", None)
+        found: torch.Tensor | None = None
+        if wanted is not None:
+            found = wanted(self.config.seed, self.epoch)
+        if found is not None:
+            return found
+        seed = item_seed(self.config.seed, "order", "epoch", self.epoch)
+        return torch.randperm(self.n_items, generator=torch.Generator().manual_seed(seed))
 
     @property
     def exhausted(self) -> bool:
@@ -422,6 +436,28 @@ class _Loop:
         self.saved_step = state.step
         self.best_step, self.history = state.best_step, list(state.history)
         self.sums = dict(state.sums)
+
+
+def _check_possible(config: EngineConfig) -> None:
+    """Refuse a precision or a tracker that this machine does not have, before anything starts."""
+    import torch
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise UsageError(
+            "`precision` is fp16 on a machine without a GPU",
+            expected="no or bf16",
+            remedy="set training.precision=bf16, which needs no scaling of the loss",
+        )
+    available = {str(one) for one in get_available_trackers()} if config.trackers else set()
+    for name in config.trackers:
+        check_option("trackers", name, sorted(LOGGER_TYPE_TO_CLASS))
+        if name not in available:
+            raise AssetError(
+                f"the tracker {name} is not installed",
+                expected=f"one of {', '.join(sorted(available)) or 'none'}",
+                remedy=f"pip install {name}, or leave training.trackers out",
+            )
 
 
 # Settings that came later. At their defaults they change nothing, and older checkpoints fit.

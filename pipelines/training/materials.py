@@ -15,7 +15,7 @@ from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError, PhospheneError, UsageError
 from phosphene.names import resolve_folder
 from phosphene.pipelines.model_folder import load_component
-from phosphene.schemas import Protocol
+from phosphene.schemas import Protocol, TargetSpec
 from phosphene.storage import hash_bytes, load_tensors, read_json, save_tensors
 from phosphene.types import Recording
 
@@ -33,6 +33,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+ENCODED = 1000  # pictures at a time
+HASH = 16  # characters of a picture's hash
 LEFT_OUT = {"stimulus": "picture", "session": "session", "run": "run"}
 
 
@@ -68,7 +70,8 @@ def cached_targets(
 ) -> torch.Tensor:
     """Return the target of each trial's stimulus, computed once per dataset and target.
 
-    The cache is found by the hash of the target's spec and of the pictures' content.
+    The cache is found by the hash of the target's spec and of the pictures' content; one of more
+    pictures than are asked for serves as well.
     """
     table = dataset.stimuli
     names = sorted(set(stimulus_ids))
@@ -78,15 +81,64 @@ def cached_targets(
     path = dataset.root / "targets" / key / "values.safetensors"
     if path.is_file():
         values = load_tensors(path)["values"]
+    elif (
+        found := _within_cache(dataset, target, [hashes.get(name) for name in names])
+    ) is not None:
+        values = found
     else:
-        values = target.encode(dataset.pictures(names))
+        values = _encoded(dataset, target, names)
         try:
-            save_tensors(path, {"values": values})
+            save_tensors(path, {"values": values, "pictures": _as_bytes(names, hashes)})
             target.spec.save(path.with_name("target.json"))
         except PhospheneError as error:  # a cache that cannot be kept is no reason to stop
             logger.warning("targets are not cached: %s", error.found)
     rows = {name: row for row, name in enumerate(names)}
     return values[[rows[name] for name in stimulus_ids]]
+
+
+def _encoded(dataset: CanonicalDataset, target: StimulusEncoder, names: list[str]) -> torch.Tensor:
+    import torch
+
+    from phosphene.progress import progress
+
+    starts = range(0, len(names), ENCODED)
+    parts = [
+        target.encode(dataset.pictures(names[start : start + ENCODED]))
+        for start in progress(starts, label=f"encoding {target.name}", total=len(starts))
+    ]
+    return torch.cat(parts)
+
+
+def _as_bytes(names: list[str], hashes: dict[str, str]) -> torch.Tensor:
+    """Return the hash of each picture as a row of bytes."""
+    import torch
+
+    rows = [list(str(hashes.get(name, "")).encode().ljust(HASH)[:HASH]) for name in names]
+    return torch.tensor(rows, dtype=torch.uint8)
+
+
+def _within_cache(
+    dataset: CanonicalDataset, target: StimulusEncoder, wanted: list[str | None]
+) -> torch.Tensor | None:
+    """Return targets of pictures that were computed together with others; none otherwise."""
+    from safetensors import SafetensorError, safe_open
+
+    for told in sorted((dataset.root / "targets").glob("*/target.json")):
+        path = told.with_name("values.safetensors")
+        try:
+            if TargetSpec.load(told).hash != target.spec.hash:
+                continue
+            with safe_open(str(path), framework="pt") as stored:
+                if "pictures" not in stored.keys():  # noqa: SIM118 - it is no mapping
+                    continue
+                known = stored.get_tensor("pictures").numpy()
+                rows = {bytes(one).decode().strip(): row for row, one in enumerate(known)}
+                if all(one in rows for one in wanted):
+                    found: torch.Tensor = stored.get_tensor("values")
+                    return found[[rows[str(one)] for one in wanted]]
+        except (PhospheneError, SafetensorError, OSError, ValueError):
+            continue  # a cache that cannot be read is no reason to stop
+    return None
 
 
 def refuse_shared_pictures(dataset: CanonicalDataset, recording: Recording) -> None:

@@ -173,12 +173,14 @@ def open_work(output: str, settings: dict[str, Any], resume: bool) -> WorkFolder
 def finish(work: WorkFolder, parts: ModelParts, summary: dict[str, float], *, half: bool) -> Path:
     """Write the model into the work folder, without what only the training needed.
 
-    Of several processes the first one writes.
+    What trackers wrote stays, in ``logs``. Of several processes the first one writes.
     """
     import shutil
 
     state = processes()
     if state.is_main_process:
+        if (work.partial / WORK / "logs").is_dir():
+            shutil.move(work.partial / WORK / "logs", work.partial / "logs")
         shutil.rmtree(work.partial / WORK, ignore_errors=True)
         (work.partial / SETTINGS).unlink(missing_ok=True)
         write_model(work.partial, parts, summary, name=work.root.name, half=half)

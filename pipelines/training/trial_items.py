@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -17,9 +17,23 @@ from torch import Tensor
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.preprocessing import Preprocessor
+from phosphene.data.shards.array import ShardArray
+from phosphene.data.shards.streaming import ShardSource
+from phosphene.seeds import item_seed
 from phosphene.types import Recording
 
-__all__ = ["Items", "LazyRows", "VoxelStore", "choose_repetitions", "lazy_recording", "make_items"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Items",
+    "LazyRows",
+    "VoxelStore",
+    "choose_repetitions",
+    "lazy_recording",
+    "make_items",
+    "trials_of",
+]
 
 Array = np.ndarray[Any, Any]
 Repetitions = Literal["single", "average", "random"]
@@ -48,8 +62,16 @@ class LazyRows:
         found: Array = self._data[self._rows[which]]
         return found
 
+    def shuffled(self, which: Array, seed: int, parts: int) -> list[Array] | None:
+        """Return places among ``which`` in the order of shards; nothing without shards."""
+        if not isinstance(self._data, ShardArray):
+            return None
+        return self._data.shuffled(self._rows[which], seed, parts)
 
-def lazy_recording(dataset: CanonicalDataset, subject: str, wanted: Array) -> Recording:
+
+def lazy_recording(
+    dataset: CanonicalDataset, subject: str, wanted: Array, shards: ShardSource | None = None
+) -> Recording:
     """Return some trials of a subject as a recording that reads its rows when asked.
 
     Parameters
@@ -58,12 +80,27 @@ def lazy_recording(dataset: CanonicalDataset, subject: str, wanted: Array) -> Re
     subject : str
     wanted : ndarray of bool (n_trials,)
         Of all trials of the subject; at least one is true.
+    shards : ShardSource, optional
+        Where rows are read from, in place of the memory map; the dataset then needs no
+        recordings.
     """
-    whole = dataset.recording(subject)
     rows = np.flatnonzero(wanted)
-    lazy: Any = LazyRows(whole.data, rows)
-    table = whole.trials.iloc[rows].reset_index(drop=True)
-    return Recording(lazy, whole.modality, subject, table, whole.space, whole.info)
+    if shards is not None:
+        data: Any = ShardArray(shards, dataset, subject)
+        space = dataset.space(subject) if dataset.file.modality == "fmri" else None
+        trials, modality, info = trials_of(dataset, subject), dataset.file.modality, None
+    else:
+        whole = dataset.recording(subject)
+        data, space, info, modality = whole.data, whole.space, whole.info, whole.modality
+        trials = whole.trials
+    lazy: Any = LazyRows(data, rows)
+    return Recording(lazy, modality, subject, trials.iloc[rows].reset_index(drop=True), space, info)
+
+
+def trials_of(dataset: CanonicalDataset, subject: str) -> pd.DataFrame:
+    """Return the trials table of one subject, without its recording."""
+    table = dataset.table[dataset.table["subject"] == dataset.check_subject(subject)]
+    return table.drop(columns="subject").reset_index(drop=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +233,42 @@ class VoxelStore:
         total = total.index_add(0, item.to(values.device), values)
         return total / kept.sum(1, keepdim=True).to(total)
 
+    def order(self, items: Items, seed: int, epoch: int, parts: int) -> Tensor | None:
+        """Return items in an order that reads every shard once; none where nothing is streamed.
+
+        Item k is for process ``k % parts``, and no two processes need the same shard.
+
+        Parameters
+        ----------
+        items : Items
+            Of single trials.
+        seed, epoch : int
+        parts : int
+            Number of processes.
+        """
+        streams = {
+            label: data
+            for label, data in self._data.items()
+            if label not in self.held and isinstance(data, LazyRows)
+        }
+        shares: list[list[Array]] = [[] for _ in range(parts)]
+        streamed = False
+        for number, label in enumerate(items.subjects):
+            mine = (items.subject == number).nonzero()[:, 0].cpu().numpy()
+            drawn = item_seed(seed, "order", f"sub-{label}", epoch)
+            rows = items.rows[mine, 0].cpu().numpy()
+            places = streams[label].shuffled(rows, drawn, parts) if label in streams else None
+            streamed |= places is not None
+            if places is None:
+                mixed = np.random.default_rng(drawn).permutation(len(mine))
+                places = [mixed[part::parts] for part in range(parts)]
+            for share, one in zip(shares, places, strict=True):
+                share.append(mine[one])
+        if not streamed:
+            return None
+        draw = np.random.default_rng(item_seed(seed, "order", "subjects", epoch))
+        return torch.from_numpy(_interleaved([_merged(share, draw) for share in shares]))
+
     def blocks(self, subject: str, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield all trials of a subject in blocks, with the targets that belong to them.
 
@@ -207,6 +280,23 @@ class VoxelStore:
         for rows in _blocks(len(self._data[subject])):
             part = torch.from_numpy(rows)
             yield self.take(subject, part).cpu(), targets[part]
+
+
+def _merged(sequences: Sequence[Array], draw: np.random.Generator) -> Array:
+    """Shuffle sequences into one another; each keeps its order."""
+    labels = np.repeat(np.arange(len(sequences)), [len(one) for one in sequences])
+    draw.shuffle(labels)
+    found = np.empty(len(labels), dtype=np.int64)
+    for number, one in enumerate(sequences):
+        found[labels == number] = one
+    return found
+
+
+def _interleaved(shares: Sequence[Array]) -> Array:
+    """Take one of each in turn; what the longer ones have left comes last."""
+    least = min(map(len, shares))
+    turns = np.stack([one[:least] for one in shares], axis=1).reshape(-1)
+    return np.concatenate([turns, *(one[least:] for one in shares)])
 
 
 def _blocks(n: int) -> Iterator[Array]:

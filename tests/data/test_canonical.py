@@ -331,3 +331,22 @@ def test_hashes_tell_shape_and_content() -> None:
     flat = np.zeros((4, 6, 1), np.uint8)
     assert picture_hash(flat) != picture_hash(flat.reshape(6, 4, 1))
     assert picture_hash(flat) == picture_hash(flat.copy(order="F"))
+
+
+def test_targets_of_some_pictures_come_from_the_cache_of_more(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = rng.normal(size=(4, 5)).astype("f4")
+    pictures = rng.integers(0, 256, size=(4, 8, 8), dtype=np.uint8)
+    table = list("abcd")
+    shown = pictures_file(tmp_path / "p.npy", pictures)
+    opened = write_subject(tmp_path / "d", recording(data, stimulus_id=table), shown)
+    target = load_target("pixels:8x1")
+    whole = cached_targets(opened, target, table)
+    monkeypatch.setattr(type(target), "encode", lambda *_: pytest.fail("computed again"))
+    assert torch.equal(cached_targets(opened, target, list("cac")), whole[[2, 0, 2]])
+    assert len(list((tmp_path / "d" / "targets").iterdir())) == 1
+    (path,) = (tmp_path / "d" / "targets").rglob("*.safetensors")
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(pytest.fail.Exception):
+        cached_targets(opened, target, list("cac"))

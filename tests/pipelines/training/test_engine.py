@@ -6,12 +6,14 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
+from diffusers.optimization import get_scheduler
 
-from phosphene.errors import UsageError
-from phosphene.pipelines.training.engine import EngineConfig, TrainingResult, train
+from phosphene.errors import AssetError, UsageError
+from phosphene.pipelines.training.engine import EngineConfig, Schedule, TrainingResult, train
 
 CONFIG = EngineConfig(
     epochs=4, batch_size=3, learning_rate=0.05, warmup_steps=2, ema_decay=0.9,
@@ -232,3 +234,129 @@ def test_settings_that_came_later_leave_older_checkpoints_valid() -> None:
     assert _config_hash(CONFIG) == hash_bytes(text.encode())[:16]
     for name in ("patience", "accumulate"):
         assert _config_hash(CONFIG.model_copy(update={name: 3})) != _config_hash(CONFIG)
+
+
+Step = tuple[float, float, list[float]]  # rate, norm of the gradient, weights
+
+
+def seen_by_the_optimizer(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
+    """Return a list that fills with the rate, the gradient's norm and the weights of each step."""
+    found: list[Step] = []
+    step = torch.optim.AdamW.step
+
+    def noted(self: torch.optim.AdamW, *words: object, **more: object) -> object:
+        group = self.param_groups[0]
+        norm = torch.stack([one.grad.norm() for one in group["params"]]).norm()
+        done = step(self, *words, **more)  # type: ignore[arg-type]
+        weights = torch.cat([one.detach().flatten() for one in group["params"]])
+        found.append((group["lr"], float(norm), weights.tolist()))
+        return done
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    return found
+
+
+@pytest.mark.parametrize("schedule", get_args(Schedule))
+def test_rates_are_those_of_diffusers(
+    schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = seen_by_the_optimizer(monkeypatch)
+    run(tmp_path, CONFIG.model_copy(update={"schedule": schedule}))
+    optimizer = torch.optim.SGD(network().parameters(), lr=0.05)
+    expected = get_scheduler(schedule, optimizer, num_warmup_steps=2, num_training_steps=16)
+    for rate, _, _ in found:
+        assert rate == pytest.approx(expected.get_last_lr()[0])
+        optimizer.step()
+        expected.step()
+    assert len(found) == 16
+    if schedule != "constant":
+        assert found[0][0] < found[2][0]  # warmed up
+
+
+def test_averaged_weights_follow_their_recursion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = seen_by_the_optimizer(monkeypatch)
+    start = torch.cat([one.detach().flatten() for one in network().parameters()])
+    result = train(network(), data(), objective, CONFIG, folder=tmp_path)
+    shadow = start.double()
+    for number, (_, _, weights) in enumerate(found):
+        decay = min(0.9, (1 + number) / (10 + number))
+        shadow = decay * shadow + (1 - decay) * torch.tensor(weights).double()
+    names = [name for name, _ in network().named_parameters()]
+    kept = torch.cat([result.state[name].flatten() for name in names]).double()
+    torch.testing.assert_close(kept, shadow, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(kept, torch.tensor(found[-1][2]).double(), atol=1e-4)
+
+
+def test_gradients_are_clipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = seen_by_the_optimizer(monkeypatch)
+    run(tmp_path / "a", CONFIG.model_copy(update={"gradient_clip": 0.0}))
+    free = max(norm for _, norm, _ in found)
+    found.clear()
+    run(tmp_path / "b", CONFIG.model_copy(update={"gradient_clip": free / 10}))
+    assert max(norm for _, norm, _ in found) == pytest.approx(free / 10, rel=1e-3)
+
+
+def test_mixed_precision_is_mixed(tmp_path: Path) -> None:
+    seen = set()
+
+    def noting(
+        model: torch.nn.Module,
+        batch: Mapping[str, torch.Tensor],
+        generator: torch.Generator,
+        done: float,
+    ) -> dict[str, torch.Tensor]:
+        found = model[0](batch["x"])  # type: ignore[index]
+        seen.add(found.dtype)
+        return {"loss": (model(batch["x"]).float() - batch["y"]).square().mean()}
+
+    for precision in ("no", "bf16"):
+        config = CONFIG.model_copy(update={"precision": precision})
+        result = train(network(), data(), noting, config, folder=tmp_path / precision)
+        assert all(value.dtype == torch.float32 for value in result.state.values())
+        assert result.history[-1]["loss"] < result.history[0]["loss"]
+    assert seen == {torch.float32, torch.bfloat16}
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="bf16"):
+            run(tmp_path / "half", CONFIG.model_copy(update={"precision": "fp16"}))
+
+
+def test_trackers_by_name(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = run(tmp_path, CONFIG.model_copy(update={"trackers": ("tensorboard",)}))
+    (events,) = (tmp_path / "logs").rglob("events.out.tfevents*")
+    if events.parent.name != "phosphene":  # settings have a file of their own
+        events = max((tmp_path / "logs").rglob("events*"), key=lambda one: len(one.parts) * -1)
+    accumulated = EventAccumulator(str(events.parent)).Reload()
+    values = [event.value for event in accumulated.Scalars("validation")]
+    assert values == pytest.approx([row["validation"] for row in result.history], rel=1e-5)
+    with pytest.raises(UsageError, match="tensorbord"):
+        run(tmp_path / "b", CONFIG.model_copy(update={"trackers": ("tensorbord",)}))
+    with pytest.raises(AssetError, match="aim is not installed"):
+        run(tmp_path / "c", CONFIG.model_copy(update={"trackers": ("aim",)}))
+
+
+def test_an_objective_may_say_in_which_order_items_come(tmp_path: Path) -> None:
+    class Ordered:
+        def __init__(self) -> None:
+            self.seen: list[float] = []
+
+        def order(self, seed: int, epoch: int) -> torch.Tensor | None:
+            return torch.arange(11).roll(epoch) if epoch else None
+
+        def __call__(
+            self,
+            model: torch.nn.Module,
+            batch: Mapping[str, torch.Tensor],
+            generator: torch.Generator,
+            done: float,
+        ) -> dict[str, torch.Tensor]:
+            self.seen.extend(batch["x"][:, 0].tolist())
+            return objective(model, batch, generator, done)
+
+    ordered, plain = Ordered(), data()["x"][:, 0]
+    train(network(), data(), ordered, CONFIG, folder=tmp_path)
+    assert sorted(ordered.seen[:11]) == sorted(plain.tolist())
+    assert ordered.seen[11:22] == plain.roll(1).tolist()

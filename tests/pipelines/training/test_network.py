@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,17 +20,22 @@ from typer.testing import CliRunner
 from phosphene.cli.app import app
 from phosphene.config import resolve_config
 from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.preprocessing import Preprocessor
+from phosphene.data.shards.writing import write_shards
 from phosphene.encoders.brain import BRAIN_ENCODERS
 from phosphene.encoders.brain.bit import BITEncoder
 from phosphene.errors import UsageError
 from phosphene.pipelines.model_folder import load_model
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.pipelines.training.adapt import AdaptConfig, adapt_model
+from phosphene.pipelines.training.brain_materials import NetworkTraining, gather
+from phosphene.pipelines.training.materials import load_target
 from phosphene.pipelines.training.network import NetworkConfig, find_recipe, train_network
 from phosphene.storage import load_tensors
 from phosphene.types import Recording
 
 OPTIONS: dict[str, dict[str, Any]] = {
+    "roi_transformer": {"width": 16, "depth": 1, "heads": 2, "regions": 4},
     "mlp": {"width": 24, "depth": 1, "dropout": 0.1},
     "mindeye2": {"width": 24, "rank": 8, "latent_channels": [16, 16, 16]},
     "bit": {"width": 16, "depth": 1, "heads": 2, "clusters": 6, "profile_size": 8},
@@ -279,9 +285,9 @@ from phosphene.pipelines.training.engine import EngineConfig, train
 from phosphene.pipelines.training.materials import load_target
 from phosphene.storage import save_tensors
 
-dataset, target, output = sys.argv[1:]
+dataset, target, output, *shards = sys.argv[1:]
 network = NetworkTraining(
-    dataset=dataset, output=output,
+    dataset=dataset, output=output, shards=shards[0] if shards else None, hold_gb=not shards,
     training=EngineConfig(epochs=2, batch_size=13, learning_rate=1e-2, schedule="constant"),
 )
 found = CanonicalDataset.open(dataset)
@@ -300,12 +306,20 @@ if os.environ.get("RANK", "0") == "0":
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("streamed", [False, True])
 def test_two_processes_go_where_one_goes(
-    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+    streamed: bool, tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
 ) -> None:
-    """The same gradients, contrastive ones included, in batches of an odd number."""
+    """The same gradients, contrastive ones included, in batches of an odd number.
+
+    From one shard per subject the order is that of chance within it, for any number of processes.
+    """
+    more = [str(tmp_path / "shards")] if streamed else []
+    if streamed:
+        write_shards(CanonicalDataset.open(tiny_dataset), more[0])
     for count in (1, 2):
         words = [str(tiny_dataset), str(tiny_parts_folder / "target"), str(tmp_path / str(count))]
+        words += more
         running = [
             subprocess.Popen(
                 [sys.executable, "-c", SCRIPT, *words], env={**os.environ, **environment},
@@ -317,3 +331,111 @@ def test_two_processes_go_where_one_goes(
     one, two = (load_tensors(tmp_path / str(n) / "weights.safetensors") for n in (1, 2))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_trials_come_from_shards_alone(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+) -> None:
+    """The dataset's own recordings are gone; every shard is read once per epoch."""
+    write_shards(CanonicalDataset.open(tiny_dataset), tmp_path / "shards", trials_per_shard=16)
+    shutil.copytree(tiny_dataset, tmp_path / "d")
+    for path in (tmp_path / "d" / "recordings").glob("sub-??.npy"):
+        path.unlink()
+    results = []
+    for number, more in enumerate(({}, {"hold_gb": 0.0})):
+        settings = config(
+            tmp_path / "d", tiny_parts_folder, tmp_path / str(number), "mlp",
+            shards=str(tmp_path / "shards"), lowlevel=False, **more,
+        )  # fmt: skip
+        _, summary = train_network(settings)
+        results.append(summary)
+        assert np.isfinite(list(summary.values())).all()
+    assert results[0] != results[1]  # held, trials come by chance; streamed, shard by shard
+    averaged = config(
+        tmp_path / "d", tiny_parts_folder, tmp_path / "x", "mlp", repetitions="average",
+        shards=str(tmp_path / "shards"),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="different shards"):
+        train_network(averaged)
+
+
+def test_the_order_of_shards_has_each_item_once(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+) -> None:
+    dataset = CanonicalDataset.open(tiny_dataset)
+    write_shards(dataset, tmp_path / "shards", trials_per_shard=8)
+    settings = NetworkTraining(
+        dataset=str(tiny_dataset), output="", shards=str(tmp_path / "shards"), hold_gb=0.0
+    )
+    target = {"tokens": load_model_target(tiny_parts_folder)}
+    objective = gather(dataset, ["01", "02"], target, Preprocessor(), settings).objective
+    first, second = (objective.order(0, epoch) for epoch in (0, 1))
+    assert first is not None
+    assert second is not None
+    everything = list(range(len(objective.items)))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == everything
+    assert not torch.equal(first, second)
+    split = objective.store.order(objective.items, 0, 0, 2)
+    assert split is not None
+    assert sorted(split.tolist()) == everything
+    held = gather(
+        dataset, ["01"], target, Preprocessor(), settings.model_copy(update={"hold_gb": 1.0})
+    ).objective
+    assert held.order(0, 0) is None
+
+
+def load_model_target(folder: Path) -> Any:
+    return load_target(f"local-dir:{folder / 'target'}")
+
+
+def test_regions_of_an_atlas_are_trained_and_adapted(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "01.npy", np.repeat([1, 2, 5], 10))
+    np.save(tmp_path / "02.npy", np.repeat([5, 0, 1], 10))
+    for name in ("01", "02"):
+        (tmp_path / f"{name}.tsv").write_text("index\tname\n1\tV1\n2\tV2\n5\tLO\n")
+    settings = config(
+        tiny_dataset, tiny_parts_folder, tmp_path / "m", "roi_transformer", subjects=("01",),
+        regions=str(tmp_path / "{subject}.npy"), lowlevel=False,
+    )  # fmt: skip
+    train_network(settings)
+    adapt = {
+        "model": str(tmp_path / "m"), "dataset": str(tiny_dataset), "subject": "02",
+        "output": str(tmp_path / "n"), "training": TRAINING,
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="no atlas for sub-02"):
+        adapt_model(AdaptConfig.model_validate(adapt | {"output": str(tmp_path / "o")}))
+    atlas = adapt | {"regions": str(tmp_path / "{subject}.npy")}
+    adapt_model(AdaptConfig.model_validate(atlas))
+    encoder = load_model(str(tmp_path / "n")).encoder
+    assert encoder.regions == ("V1", "V2", "LO")
+    assert {k: int(v.sum()) for k, v in encoder.region_masks("01").items()} == {
+        "V1": 10, "V2": 10, "LO": 10,
+    }  # fmt: skip
+    assert {k: int(v.sum()) for k, v in encoder.region_masks("02").items()} == {"V1": 10, "LO": 10}
+
+
+def test_clusters_come_from_a_picture_to_voxel_encoder(
+    tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
+) -> None:
+    learned = {"training": {"epochs": 3, "batch_size": 16}, "voxels_per_step": 20}
+    options = OPTIONS["bit"] | {"profiles": "universal"}
+    settings = config(
+        tiny_dataset, tiny_parts_folder, tmp_path / "m", "bit", subjects=("01",), options=options,
+        voxel_encoder=learned, lowlevel=False,
+    )  # fmt: skip
+    train_network(settings)
+    before = load_tensors(tmp_path / "m" / "encoder" / "model.safetensors")
+    assert before["readout.query.weight"].shape == (32, 8)
+    adapt = AdaptConfig.model_validate({
+        "model": str(tmp_path / "m"), "dataset": str(tiny_dataset), "subject": "02",
+        "output": str(tmp_path / "n"), "training": TRAINING, "voxel_encoder": learned,
+    })  # fmt: skip
+    adapt_model(adapt)
+    after = load_tensors(tmp_path / "n" / "encoder" / "model.safetensors")
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    profile = after["voxel_embed.sub-02.profile"]
+    assert profile.shape == (30, 8)
+    assert profile.any()
+    assert len(set(after["voxel_embed.sub-02.cluster"].tolist())) > 1

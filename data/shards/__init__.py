@@ -1,0 +1,1 @@
+"""Canonical datasets in webdataset shards, for many machines and object storage."""
