@@ -19,6 +19,5 @@ STIMULUS_ENCODERS = Registry(
         "open-clip": "phosphene.encoders.stimulus.open_clip:OpenClipTarget",
         "pixels": "phosphene.encoders.stimulus.pixels:PixelTarget",
         "published": "phosphene.encoders.stimulus.published:PublishedTarget",
-        "published": "phosphene.encoders.stimulus.published:PublishedTarget",
     },
 )
