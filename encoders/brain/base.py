@@ -226,7 +226,7 @@ class NetworkEncoder(nn.Module, Component, ABC):
             if parameter is first.weight:
                 parameter.zero_()
             elif others:
-                known = [one.get_parameter(name) for one in others]
+                known: list[Tensor] = [one.get_parameter(name) for one in others]
                 parameter.copy_(torch.stack(known).mean(0))
 
     def shared_parameters(self) -> dict[str, nn.Parameter]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def adapt_model(config: AdaptConfig, *, resume: bool = False) -> tuple[Path, dic
     folder : Path
     summary : dict of str to float
         Figures on held-out pictures of the new subject; ``before`` is what its starting values
-        alone explain.
+        alone explain. They are kept, as epoch 0, where no epoch is better.
     """
     dataset = CanonicalDataset.open(config.dataset)
     subject = dataset.check_subject(check_subject(config.subject))
@@ -82,11 +83,16 @@ def adapt_model(config: AdaptConfig, *, resume: bool = False) -> tuple[Path, dic
     materials = gather(dataset, [subject], _targets(parts), parts.preprocessor, config)
     add_subject(encoder, subject, materials, config, work.partial / WORK)
     start = materials.validation.figures(encoder)["validation r2"]
+    watched, state = materials.validation(encoder), copy.deepcopy(encoder.state_dict())
     if not config.everything:
         freeze_but(encoder, subject)
     result = train_encoder_on(encoder, materials, config, work.partial / WORK)
+    best = best_epoch(result)
+    if watched <= result.history[best - 1]["validation"]:  # what it began with was the best
+        encoder.load_state_dict(state)
+        best = 0
     summary = materials.validation.figures(encoder)
-    summary |= {"before": start, "best epoch": float(best_epoch(result))}
+    summary |= {"before": start, "best epoch": float(best)}
     adapted = dataclasses.replace(
         parts,
         protocol=_joined(parts.protocol, network_protocol(dataset, materials, config)),
