@@ -38,10 +38,10 @@ class VideoRecipe(Config):
     window: int = 8  # frames that know of each other
     heads: int = 4
     training: EngineConfig = EngineConfig(
-        epochs=8,
+        epochs=5,
         batch_size=4,
         learning_rate=1e-3,
-        warmup_steps=40,
+        warmup_steps=25,
         checkpoint_every=25,
         ema_decay=0.99,
         precision="bf16",
@@ -145,12 +145,13 @@ def publish(recipe: VideoRecipe, work: Path) -> Path:
     """Copy the layers beside those of the default models."""
     import shutil
 
-    from phosphene.checkpoints.registry import HERE
+    from phosphene.pipelines.generators.video.default_video import WEIGHTS, DefaultVideo
+    from phosphene.pipelines.generators.video.motion_module import MotionModule
 
-    place = HERE / "weights" / "default_video"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(work / "motion", place)
-    return place
+    made = DefaultVideo(_generator(recipe), MotionModule.from_pretrained(work / "motion"))
+    shutil.rmtree(WEIGHTS, ignore_errors=True)
+    made.save(WEIGHTS)
+    return WEIGHTS
 
 
 def _generator(recipe: VideoRecipe) -> LatentDiffusion:

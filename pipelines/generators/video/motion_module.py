@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from phosphene.component import Component, record_config
+from phosphene.component import Component, check_tensors, record_config
 from phosphene.errors import InputError
 
 __all__ = ["Guesses", "MotionModule", "motion_places", "moving", "repeat_frames"]
@@ -116,8 +116,8 @@ class MotionModule(nn.Module, Component):
         return {key: value for key, value in state.items() if not key.endswith("pos_embed.pe")}
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        whole = self.state_dict()
-        super().load_tensors(tensors | {k: v for k, v in whole.items() if "pos_embed.pe" in k})
+        check_tensors(self.tensors(), tensors, owner=f"{self.kind} {self.name}")
+        self.load_state_dict(self.state_dict() | tensors)
 
     def check(self, unet: Any) -> None:
         """Refuse a UNet of other layers than those it was made for.

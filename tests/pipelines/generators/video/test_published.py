@@ -255,7 +255,7 @@ def test_wrong_use_is_one_message(opened: Open, conditions: VideoConditions) -> 
 
 
 def test_what_is_missing_is_told(tmp_path: Path) -> None:
-    with pytest.raises(AssetError, match="91350 MB, licence: Apache-2.0"):
+    with pytest.raises(AssetError, match="91350 MB, licence: Apache"):
         open_video_generator("wan", tmp_path, Pictures())  # type: ignore[arg-type]
     with pytest.raises(AssetError, match="phosphene models fetch stable-video-diffusion"):
         open_video_generator(f"stable-video-diffusion:local-dir:{tmp_path}", tmp_path, Pictures())  # type: ignore[arg-type]
