@@ -34,9 +34,9 @@ class CanonicalMaps:
     mean : Tensor of shape (d,)
         Of the recording's rows.
     brain : Tensor of shape (d, width)
-        Row to predicted canonical variables of the target.
+        Row to predicted canonical variables of the target, times their correlation.
     picture : Tensor of shape (k, width)
-        Coefficients of the target to canonical variables.
+        Coefficients of the target to canonical variables, times their correlation.
     slopes : Tensor of shape (width,)
         Covariance of prediction and truth among held-out pictures, as a share (0 to 1) of that
         among training pictures: what of a direction is more than fitted noise.
@@ -82,8 +82,10 @@ def choose_canonical(
         size = s.square() + penalty * s.square().mean()
         matrix = (s / size.sqrt())[:, None] * shared @ white / n**0.5
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-        brain = vh.T @ ((1 / size.sqrt())[:, None] * left) * values * n**0.5
-        picture = white @ right.T
+        # A direction counts by its correlation on either side: a cosine would otherwise listen
+        # to many that say little.
+        brain = vh.T @ ((1 / size.sqrt())[:, None] * left) * values.square() * n**0.5
+        picture = white @ right.T * values
         for width in sorted({min(width, len(values)) for width in widths}, reverse=True):
             maps = (brain[:, :width], picture[:, :width])
             inside = ((x @ maps[0]) * (y @ maps[1])).mean(dim=0)
