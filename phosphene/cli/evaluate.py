@@ -7,6 +7,14 @@ from typing import Annotated
 import typer
 
 from phosphene.cli.audit import audit
+from phosphene.cli.evaluate_times import (
+    Hop,
+    Render,
+    Target,
+    TimeResolvedFlag,
+    Window,
+    evaluate_over_time,
+)
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import ConfigFile, Seed, Sets
 
@@ -99,6 +107,11 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run of --model.")
     ] = False,
+    time_resolved: TimeResolvedFlag = False,
+    target: Target = None,
+    window: Window = None,
+    hop: Hop = None,
+    render: Render = None,
     config: ConfigFile = None,
     sets: Sets = None,
 ) -> None:
@@ -109,11 +122,37 @@ def evaluate(
     """
     if ctx.invoked_subcommand is not None:
         return
+    over_time = {"target": target, "window": window, "hop": hop, "render": render}
+    if time_resolved:
+        evaluate_over_time(
+            over_time
+            | {
+                "output": output, "dataset": dataset, "model": model, "average": average,
+                "subjects": tuple(subject) if subject else None, "steps": steps,
+                "batch_size": batch_size, "seed": seed,
+            },
+            {
+                "predictions": predictions, "truth": truth, "suite": suite, "metric": metric,
+                "split": split, "samples": samples, "category": category, "scenes": scenes,
+                "simulation": simulation, "size": size, "resume": resume, "name": name,
+            },
+            config,
+            sets or (),
+        )  # fmt: skip
+        return
+    alone = [flag for flag, value in over_time.items() if value is not None]
     from phosphene.config import resolve_config
+    from phosphene.errors import UsageError
     from phosphene.pipelines.evaluation.evaluate import EvaluateConfig
     from phosphene.pipelines.evaluation.evaluate import evaluate as run
     from phosphene.pipelines.evaluation.summary import summary_lines
 
+    if alone:
+        raise UsageError(
+            f"--{alone[0]} without --time-resolved",
+            expected="--time-resolved, which it belongs to",
+            remedy="add --time-resolved, or leave it out",
+        )
     flags = {
         "predictions": predictions,
         "truth": truth,
