@@ -245,7 +245,7 @@ class SensorPreprocessor:
                 tensors[f"{label}.{part}"] = torch.from_numpy(values)
         info = protocol.info
         SensorPreprocessorFile(
-            modality=protocol.modality,
+            modality="meg" if protocol.modality == "meg" else "eeg",
             sensors=SensorGeometry(
                 ch_names=list(info.ch_names),
                 sfreq=info.sfreq,
@@ -339,7 +339,8 @@ def _space(centred: Array) -> Array:
             expected="a recording with signal on its channels",
             remedy="drop flat or broken channels",
         )
-    return total / (len(centred) * centred.shape[2])
+    covariance: Array = total / (len(centred) * centred.shape[2])
+    return covariance
 
 
 def _root(covariance: Array) -> Array:

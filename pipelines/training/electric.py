@@ -43,10 +43,10 @@ class ElectricTraining(Config):
     )
     regression: NonNegativeFloat = 0.0
     average: bool = True
-    smooth: float = Field(0.0, ge=0, le=1)
-    smooth_width: int = Field(5, ge=1)
+    smooth: float = Field(default=0.0, ge=0, le=1)
+    smooth_width: int = Field(default=5, ge=1)
     shift: NonNegativeInt = 0
-    drop: float = Field(0.0, ge=0, lt=1)
+    drop: float = Field(default=0.0, ge=0, lt=1)
 
 
 def train_electric(

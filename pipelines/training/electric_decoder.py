@@ -168,7 +168,9 @@ def electric_targets(
     dataset: CanonicalDataset, base: Base, names: list[str], *, latents: bool = True
 ) -> dict[str, Tensor]:
     """Return the targets of pictures: the embedding, and the latents a generator starts from."""
-    found = {base.target.spec.output: cached_targets(dataset, base.target, names)}
+    found: dict[str, Tensor] = {
+        base.target.spec.output: cached_targets(dataset, base.target, names)
+    }
     if latents:
         found["lowlevel"] = cached_targets(dataset, base.generator.latents, names)
     return found

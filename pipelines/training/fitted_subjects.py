@@ -10,6 +10,7 @@ from torch import Tensor
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.preprocessing import Preprocessor
+from phosphene.data.sensor_preprocessing import SensorPreprocessor
 from phosphene.encoders.brain.ridge import RidgeEncoder
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError
@@ -62,7 +63,7 @@ class FittedSubjects:
 
     Attributes
     ----------
-    preprocessor : Preprocessor
+    preprocessor : Preprocessor or SensorPreprocessor
     encoder, structure, features : RidgeEncoder
         To embeddings, latents and features.
     summary : dict of str to float
@@ -79,7 +80,7 @@ class FittedSubjects:
         Per subject, predictions of its share of the validation pictures, and their names.
     """
 
-    preprocessor: Preprocessor
+    preprocessor: Preprocessor | SensorPreprocessor
     encoder: RidgeEncoder
     structure: RidgeEncoder
     features: RidgeEncoder

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["summarise"]
 
 SCORES = ("top1", "top5", "two_way")
-KEYS = ["scheme", "encoder", "calibration", "setting", "repetitions"]
+KEYS: list[Hashable] = ["scheme", "encoder", "calibration", "setting", "repetitions"]
 DRAWS = 2000
 
 
@@ -58,7 +59,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:  # type: ignore[type-arg]
+def _interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     """Return the 95 % interval of the mean over subjects by bootstrap."""
     if len(values) < 2:
         return float("nan"), float("nan")
