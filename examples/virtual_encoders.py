@@ -303,7 +303,10 @@ def simulate_new(folder: str, subjects: Sequence[str], n_test: int) -> None:
 
 
 def render_kept(options: argparse.Namespace) -> None:
-    """Write PixCorr of rendered predictions, beside those of another picture's."""
+    """Write PixCorr of rendered predictions, and of the same with another picture.
+
+    Tokens go to the generator as they are, without a prior or a low-level start.
+    """
     from phosphene.pipelines.model_folder import load_model
     from phosphene.types import BrainEmbedding
 
@@ -315,18 +318,14 @@ def render_kept(options: argparse.Namespace) -> None:
                 values, names = stored["values"], stored["names"].tolist()
             chosen = list(range(0, len(names), max(1, len(names) // options.pictures)))
             chosen = chosen[: options.pictures]
-            embedding = BrainEmbedding(tokens=torch.from_numpy(values[chosen]))
-            if parts.prior is not None:
-                noise = [torch.Generator().manual_seed(row) for row in chosen]
-                embedding = parts.prior.sample(embedding, generators=noise)
             seeds = [torch.Generator().manual_seed(row) for row in chosen]
             made = parts.generator.generate(
-                embedding, generators=seeds, num_inference_steps=options.steps
-            )
+                BrainEmbedding(tokens=torch.from_numpy(values[chosen])),
+                generators=seeds, num_inference_steps=options.steps,
+            )  # fmt: skip
             truth = np.stack(list(dataset.pictures([names[row] for row in chosen])))
-            pictures = np.asarray(made.permute(0, 2, 3, 1).float() * 255)
-            own = pixel_correlation(pictures, truth.astype(np.float32)).tolist()
-            other = pixel_correlation(pictures, np.roll(truth, 1, 0).astype(np.float32)).tolist()
+            own = pixel_correlation(np.asarray(made), truth).tolist()
+            other = pixel_correlation(np.asarray(made), np.roll(truth, 1, 0)).tolist()
             line = {"file": path.stem, "pixcorr": own, "another picture": other}
             out.write(json.dumps(line) + "\n")
             print(path.stem, f"{np.mean(own):.3f}", f"{np.mean(other):.3f}", flush=True)

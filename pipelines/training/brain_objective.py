@@ -29,9 +29,14 @@ from phosphene.pipelines.training.trial_items import Items, VoxelStore, choose_r
 
 __all__ = ["BrainObjective", "LossConfig", "network_of"]
 
+OWN_HEAD, SHARED_HEAD = 0.1, 0.005  # weights of the contrastive loss
+
 
 class LossConfig(Config):
     """Weights and settings of the loss.
+
+    ``contrastive`` is .1 where retrieval has a head of its own, and .005 where the tokens
+    themselves are compared: it knows directions alone, and more of it spoils their size.
 
     Errors are relative to the variance of the training targets: predicting their mean has an
     error of 1. ``mixing_share`` is the share of the training in which voxels are mixed, with
@@ -40,7 +45,7 @@ class LossConfig(Config):
     """
 
     error: NonNegativeFloat = 1.0
-    contrastive: NonNegativeFloat = 0.1
+    contrastive: NonNegativeFloat | None = None
     lowlevel: NonNegativeFloat = 0.5
     lowlevel_norm: Literal["l1", "l2"] = "l2"
     mixing_share: NonNegativeFloat = 1 / 3
@@ -93,7 +98,7 @@ class BrainObjective:
         order = torch.argsort(batch["subject"], stable=True)
         subject, rows, target = (batch[name][order] for name in ("subject", "rows", "target"))
         kept = choose_repetitions(rows, self.repetitions, generator)
-        mixed = self.losses.contrastive > 0 and done < self.losses.mixing_share
+        mixed = self.losses.contrastive != 0 and done < self.losses.mixing_share
         mixing = draw_mixing(subject, generator) if mixed else None
         owner = order % _processes()
         own = _own_rows(owner)
@@ -143,10 +148,13 @@ class BrainObjective:
         error = F.mse_loss(found[main], wanted[main]) / self.variance[main]
         terms["error"] = error
         loss = settings.error * error
-        if settings.contrastive > 0:
+        weight = settings.contrastive
+        if weight is None:
+            weight = OWN_HEAD if "retrieval" in found else SHARED_HEAD
+        if weight > 0:
             keys = found.get("retrieval", found[main])
             terms["contrastive"] = self._contrastive(keys, truth[main], mixing, pictures, done)
-            loss = loss + settings.contrastive * terms["contrastive"]
+            loss = loss + weight * terms["contrastive"]
         if "lowlevel" in truth and main != "lowlevel" and settings.lowlevel > 0:
             terms["lowlevel"] = self._latents(found["lowlevel"], wanted["lowlevel"])
             loss = loss + settings.lowlevel * terms["lowlevel"]

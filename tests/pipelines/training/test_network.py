@@ -170,8 +170,9 @@ def test_ridge_cannot_be_adapted(
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    # The low-level head of mindeye2 comes with the latents of a generator.
-    [("mindeye1", 947_579_904), ("mindeye2", 1_952_271_000), ("brain_it", 43_239_040)],
+    # The low-level head of mindeye2 comes with the latents of a generator; bit has 161,408 numbers
+    # of the picture-to-voxel encoder.
+    [("mindeye1", 947_579_904), ("mindeye2", 1_952_271_000), ("brain_it", 43_400_448)],
 )
 def test_published_recipes_are_configurations(name: str, size: int) -> None:
     flags = {"dataset": "D", "output": "O"}
@@ -188,7 +189,7 @@ def test_other_names_of_recipes_are_refused(tmp_path: Path) -> None:
     assert find_recipe("own.yaml") == "own.yaml"
     (tmp_path / "own").touch()
     assert find_recipe(str(tmp_path / "own")) == str(tmp_path / "own")
-    with pytest.raises(UsageError, match="brain_it, mindeye1, mindeye2"):
+    with pytest.raises(UsageError, match="brain_it, mindeye1, mindeye2, shared"):
         find_recipe("mindeye3")
 
 
@@ -423,9 +424,10 @@ def test_clusters_come_from_a_picture_to_voxel_encoder(
     options = OPTIONS["bit"] | {"profiles": "universal"}
     settings = config(
         tiny_dataset, tiny_parts_folder, tmp_path / "m", "bit", subjects=("01",), options=options,
-        voxel_encoder=learned, lowlevel=False,
+        voxel_encoder=learned, lowlevel=False, training=TRAINING | {"trackers": ("tensorboard",)},
     )  # fmt: skip
     train_network(settings)
+    assert list((tmp_path / "m" / "logs").rglob("events.out.tfevents*"))  # kept with the model
     before = load_tensors(tmp_path / "m" / "encoder" / "model.safetensors")
     assert before["readout.query.weight"].shape == (32, 8)
     adapt = AdaptConfig.model_validate({
