@@ -13,7 +13,7 @@ import numpy as np
 
 from phosphene.errors import InputError
 
-__all__ = ["ORIENTATIONS", "BarGeometry", "BarFrames", "measure_bars"]
+__all__ = ["ORIENTATIONS", "BarFrames", "BarGeometry", "measure_bars"]
 
 Array = np.ndarray[Any, Any]
 

@@ -105,9 +105,7 @@ def find_official_runs(source: str | os.PathLike[str], form: str) -> dict[str, l
                 continue
             if form == "mni" and path.name.endswith(SUFFIXES["cifti"]):
                 continue
-            run = OfficialRun(
-                path, f"{int(number):02d}", name["segment"], int(name["repetition"])
-            )
+            run = OfficialRun(path, f"{int(number):02d}", name["segment"], int(name["repetition"]))
             if runs.setdefault((run.segment, run.repetition), run) is not run:
                 raise InputError(
                     f"{path.parent} has two files of repetition {run.repetition}",

@@ -17,7 +17,6 @@ import numpy as np
 
 from phosphene.encoders.brain.receptive_fields import (
     Population,
-    ReceptiveFieldGrid,
     ReceptiveFields,
 )
 from phosphene.errors import UsageError
@@ -112,7 +111,6 @@ def weigh_responses(
     independent : float
         How many voxels of independent noise theirs amounts to.
     """
-
     voxels = fields.voxels_[np.sort(np.argsort(-fields.log_odds_, kind="stable")[:MOST])]
 
     def evidence(peak: float, shape: tuple[float, float]) -> tuple[float, float]:

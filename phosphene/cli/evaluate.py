@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from phosphene.cli.audit import audit
+from phosphene.cli.evaluate_delay import delay
 from phosphene.cli.evaluate_times import (
     Hop,
     Render,
@@ -236,3 +237,4 @@ def leaderboard(
 
 
 app.command("audit")(audit)
+app.command("delay")(delay)

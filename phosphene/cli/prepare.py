@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from phosphene.cli import prepare_electric, prepare_fmri
+from phosphene.cli import prepare_electric, prepare_fmri, prepare_movies
 from phosphene.cli.guard import guarded
 from phosphene.cli.options import Seed, Subject
 from phosphene.cli.prepare_shards import prepare_shards
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 prepare_fmri.register(app)
 prepare_electric.register(app)
+prepare_movies.register(app)
 app.command("shards")(prepare_shards)
 
 
