@@ -27,6 +27,7 @@ from phosphene.schemas import Protocol
 from phosphene.schemas.video import ClipTiming
 from phosphene.seeds import item_seed
 from phosphene.storage import check_new_folder
+from phosphene.types import VoxelSpace
 
 __all__ = ["VideoTrainingConfig", "train_video"]
 
@@ -61,8 +62,6 @@ class _Material:
     windows: Array
     targets: dict[str, Tensor]
     movies: list[str]
-    keys: list[str]
-    frames: Array | None = None
 
 
 def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
@@ -99,10 +98,59 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
         n_frames=config.n_frames,
         grid=config.grid,
     )
+    fitted = _fit_subjects(config, datasets, subjects, targets)
+    model = VideoModel(
+        encoder=fitted.encoder,
+        prior=fitted.prior,
+        generator=KeyframeFlow(pictures.parts.generator.latents),
+        pictures=pictures,
+        picture_model=config.pictures,
+        timing=ClipTiming(
+            seconds=config.seconds,
+            delay=config.delay,
+            window=config.window,
+            tr=fitted.tr,
+            moments=config.moments,
+        ),
+        spaces=fitted.spaces,
+        protocol=_protocol(config, datasets, subjects, fitted.counts, sorted(fitted.stimuli)),
+        metrics={},
+        name=Path(config.output).name,
+    )
+    summary = dict(fitted.summary)
+    summary |= _choose_correction(model, config, datasets, targets)
+    model.metrics = {name: float(value) for name, value in summary.items()}
+    return save_video_model(config.output, model), summary
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """The decoder of all subjects, and what is told of them."""
+
+    encoder: VideoRidge
+    prior: IdentityPrior
+    spaces: dict[str, VoxelSpace]
+    counts: dict[str, int]
+    stimuli: set[str]
+    tr: float
+    summary: dict[str, float]
+
+
+def _fit_subjects(
+    config: VideoTrainingConfig,
+    datasets: list[MovieDataset],
+    subjects: list[str],
+    targets: ClipTargets,
+) -> _Fitted:
+    """Fit every subject's matrix, and the lengths of tokens on predictions of movies left out."""
     known: dict[str, dict[str, Tensor]] = {}  # subjects who saw the same movies share targets
     encoder: VideoRidge | None = None
-    summary, spaces, counts, stimuli = {}, {}, {}, set()
+    summary: dict[str, float] = {}
+    spaces: dict[str, VoxelSpace] = {}
+    counts: dict[str, int] = {}
+    stimuli: set[str] = set()
     left_out: list[tuple[Tensor, Tensor]] = []
+    tr = 0.0
     for subject in subjects:
         runs = _runs(datasets, subject, "train")
         material = _material(runs, config, targets, known)
@@ -115,38 +163,21 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
         if encoder is None:
             shapes = {name: list(part.shape[1:]) for name, part in material.targets.items()}
             encoder = VideoRidge(shapes, material.windows.shape[1], rank=config.rank)
+            tr = runs[0][1].tr
         found = encoder.fit(subject, material.windows, material.targets, material.movies)
         summary |= {f"{name}_sub-{subject}": value for name, value in found.items()}
         left_out.append((encoder.left_out_["tokens"], material.targets["tokens"]))
-        spaces[subject] = runs[0][1].recording.space
+        space = runs[0][1].recording.space
+        if space is not None:
+            spaces[subject] = space
         counts[subject] = len(material.windows)
         stimuli |= set(material.movies)
     assert encoder is not None
     tokens = encoder.heads["tokens"]
     prior = IdentityPrior(n_tokens=1 if len(tokens) == 1 else tokens[0])
-    prior.fit(*(torch.cat(part) for part in zip(*left_out, strict=True)))
-    tr = _runs(datasets, subjects[0], "train")[0][1].tr
-    model = VideoModel(
-        encoder=encoder,
-        prior=prior,
-        generator=KeyframeFlow(pictures.parts.generator.latents),
-        pictures=pictures,
-        picture_model=config.pictures,
-        timing=ClipTiming(
-            seconds=config.seconds,
-            delay=config.delay,
-            window=config.window,
-            tr=tr,
-            moments=config.moments,
-        ),
-        spaces={label: space for label, space in spaces.items() if space is not None},
-        protocol=_protocol(config, datasets, subjects, counts, sorted(stimuli)),
-        metrics={},
-        name=Path(config.output).name,
-    )
-    summary |= _choose_correction(model, config, datasets, targets)
-    model.metrics = {name: float(value) for name, value in summary.items()}
-    return save_video_model(config.output, model), summary
+    predicted, truth = (torch.cat(parts) for parts in zip(*left_out, strict=True))
+    prior.fit(predicted, truth)
+    return _Fitted(encoder, prior, spaces, counts, stimuli, tr, summary)
 
 
 def _subjects(config: VideoTrainingConfig, datasets: list[MovieDataset]) -> list[str]:
@@ -200,7 +231,7 @@ def _material(
     known: dict[str, dict[str, Tensor]],
 ) -> _Material:
     """Return windows and targets of the clips of all runs."""
-    windows, parts, movies, keys = [], [], [], []
+    windows, parts, movies = [], [], []
     for data, run in progress(runs, label="clips"):
         clips = run.clips(
             config.seconds, step=config.step, delay=config.delay, window=config.window
@@ -213,8 +244,7 @@ def _material(
         parts.append(known[name])
         windows.append(standardised(run.recording.data, run.tr)[clips.rows])
         movies += [f"{data.root.name}/{run.segment}"] * len(clips)
-        keys += clips.keys
-    return _Material(np.concatenate(windows), joined(parts), movies, keys)
+    return _Material(np.concatenate(windows), joined(parts), movies)
 
 
 def _choose_correction(

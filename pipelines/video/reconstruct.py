@@ -110,18 +110,7 @@ def reconstruct_video(
             f"{config.fps:g} frames per second in batches of {config.batch_size}",
             expected="1 to 60 frames per second, at least one clip at a time",
         )
-    options = {
-        name: value
-        for name, value in (("strength", config.strength), ("detail", config.detail))
-        if value is not None
-    }
-    model = load_video_model(
-        config.model or default_model("fmri-video"),
-        generator=config.generator,
-        generator_options=config.generator_options or None,
-        device=config.device,
-        **options,
-    )
+    model = _load(config)
     space = model.space(config.subject.removeprefix("sub-"))
     movie = None if config.truth is None else _true_movie(config.truth, config.input)
     run = read_movie_run(
@@ -142,23 +131,37 @@ def reconstruct_video(
     if output.work.finished:
         return output.work.root, None
     decoded = model.decode(run, clips)
-    keys = clips.keys
     seeds = _seeds(config.seed, run, clips)
     _render_missing(model, output, decoded, seeds, config)
+    return _write(config, model, output, run, clips, decoded, seeds, movie)
+
+
+def _write(
+    config: VideoConfig,
+    model: VideoModel,
+    output: VideoOutput,
+    run: MovieRun,
+    clips: MovieClips,
+    decoded: dict[str, torch.Tensor],
+    seeds: Array,
+    movie: Movie | None,
+) -> tuple[Path, VideoResult]:
+    """Join and write the clips that were rendered, score them where the movie is known."""
     rows = list(_write_clips(model, output, run, clips, decoded, seeds, config))
-    table = _table(rows, clips, keys, movie, config)
+    table = _table(rows, clips, clips.keys, movie, config)
     if movie is not None and config.stimuli:
         truths = _true_clips(clips, movie, config.fps, output.rendered_size)
         for file, frames in zip(table["truth"], truths, strict=True):
             write_movie(output.partial / file, frames, config.fps)
     metrics = None
     if movie is not None and len(clips) > 1:
+        trained = {name.rpartition("/")[2] for name in model.protocol.train_stimulus_ids}
         metrics = score_videos(
             _shown(output, len(clips)),
             np.stack(list(_true_clips(clips, movie, config.fps, output.rendered_size))),
             clips,
             output.run.protocol,
-            seen=sum(key in set(model.protocol.train_stimulus_ids) for key in keys),
+            seen=len(clips) if clips.segment in trained else 0,
         )
     write_text(output.partial / "config.yaml", _yaml(config))
     page = page_of(output, model, run, clips, table, metrics, stimuli=config.stimuli)
@@ -170,6 +173,21 @@ def reconstruct_video(
         log=_log(config, model, run, clips),
     )
     return root, VideoResult(table, metrics)
+
+
+def _load(config: VideoConfig) -> VideoModel:
+    options = {
+        name: value
+        for name, value in (("strength", config.strength), ("detail", config.detail))
+        if value is not None
+    }
+    return load_video_model(
+        config.model or default_model("fmri-video"),
+        generator=config.generator,
+        generator_options=config.generator_options or None,
+        device=config.device,
+        **options,
+    )
 
 
 def _true_movie(truth: str, source: str) -> Movie:
