@@ -217,7 +217,7 @@ def _fit_network(
     held_out = held_out_pictures(dataset, subjects, (), config.seed)
     recordings = read_subjects(dataset, subjects, held_out)
     names = sorted({n for one in recordings.values() for n in one.trials["stimulus_id"]})
-    values = electric_targets(dataset, base, names)
+    values = electric_targets(dataset, base, names, latents=min(config.strengths) < 1)
     trained = train_heads(recordings, values, names, config.named, seed=config.seed, folder=folder)
     train = [one.select((one.trials["split"] == "train").to_numpy()) for one in recordings.values()]
     fitted = FittedSubjects(trained.preprocessor, trained.heads, None, None, recordings=train)  # type: ignore[arg-type]
@@ -279,6 +279,8 @@ def _parts(
     config: ElectricDecoderConfig,
 ) -> ModelParts:
     latents = base.generator.latents.spec.hash
+    # Where every strength is 1, no network has learned what pictures would start from.
+    starts = config.encoder == "ridge" or min(config.strengths) < 1
     return ModelParts(
         encoder=fitted.encoder,
         target=base.target,
@@ -286,7 +288,7 @@ def _parts(
         prior=chosen.prior,
         structure=fitted.structure if config.encoder == "ridge" else None,
         # A strength of 1 leaves it out until it is asked for.
-        branch=StructureBranch(latents, chosen.strength),
+        branch=StructureBranch(latents, chosen.strength) if starts else None,
         retrieval=_retrieval(fitted, config),
         protocol=_protocol(dataset, fitted, config),
         generator=base.generator,

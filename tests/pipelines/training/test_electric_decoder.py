@@ -189,9 +189,8 @@ def test_an_encoder_alone_is_trained_too(
     result = CliRunner().invoke(app, [*line, "--subject", "02", "--encoder", "flat_mlp"])
     assert result.exit_code == 0, result.output
     parts = load_model(str(tmp_path / "model"))
-    assert (parts.preprocessor.subjects, parts.prior) == (["02"], None)
-    assert parts.branch is not None
-    assert parts.branch.strength == 1
+    assert (parts.preprocessor.subjects, parts.prior, parts.branch) == (["02"], None, None)
+    assert list(parts.encoder.targets) == ["tokens"]
 
 
 def test_a_model_may_borrow_its_target_and_generator(
