@@ -145,6 +145,9 @@ class MindEyePrior(LearnedPrior):
     class_token_length : bool
         Divide what was sampled by the length of its first token, as MindEye does for a generator
         whose embeddings are.
+    shifted : bool
+        Take the signal's shares of a step from one time earlier than the network is told, as the
+        published sampler does where it leaves times out.
     """
 
     name = "mindeye"
@@ -164,10 +167,11 @@ class MindEyePrior(LearnedPrior):
         guidance_scale: float = 1.0,
         dropout: float = 0.0,
         class_token_length: bool = False,
+        shifted: bool = False,
     ) -> None:
         super().__init__()
         self.dim, self.n_tokens, self.timesteps = dim, n_tokens, timesteps
-        self.class_token_length = class_token_length
+        self.class_token_length, self.shifted = class_token_length, shifted
         self.steps, self.guidance_scale = steps, guidance_scale
         size = min(ROTARY, head_dim)
         self.frequencies = nn.Parameter(
@@ -260,13 +264,19 @@ class MindEyePrior(LearnedPrior):
             if after < 0:
                 break
             alpha, then = self.alphas[time].to(noise), self.alphas[after].to(noise)
+            guess = (current - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+            if self.shifted and steps < self.timesteps:
+                alpha, then = self._before(time).to(noise), self._before(after).to(noise)
             drawn = ((1 - alpha / then) * (1 - then) / (1 - alpha)).sqrt()
             left = (1 - then - drawn.square()).clamp_min(0).sqrt()
-            guess = (current - alpha.sqrt() * clean) / (1 - alpha).sqrt()
             current = then.sqrt() * clean + left * guess + drawn * more[:, number]
         if self.class_token_length:
             return clean / clean[:, :1].norm(dim=-1, keepdim=True)
         return clean
+
+    def _before(self, time: int) -> Tensor:
+        """Return the signal's share one time before."""
+        return self.alphas[time - 1] if time else torch.ones_like(self.alphas[0])
 
     def load_published(self, weights: dict[str, Tensor]) -> None:
         """Take over weights under their published names, all of them and no others.

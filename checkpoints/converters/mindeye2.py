@@ -118,7 +118,8 @@ DEAD = (
 QUIRKS = (
     "pictures in 0..1 were given to a network that expects -1..1, so the tokens are those of paler "
     "pictures (colours mindeye2); the generator was trained on them",
-    "20 steps asked of the prior are 19 calls, from time 94, with all of DDIM's noise (eta 1)",
+    "20 steps asked of the prior are 19 calls, from time 94, with all of DDIM's noise (eta 1); the "
+    "sampler takes shares of signal from one time earlier than the network is told",
     "layer norms of the prior use 1e-3 in half precision and 1e-5 in single precision; here all "
     "runs in single precision",
     "the token target depends on the release of open_clip: before 2.24 it is before the last norm, "

@@ -79,6 +79,7 @@ def prior_config(matched: Matched, timesteps: int, steps: int) -> dict[str, Any]
     return {
         "dim": sizes["d"], "n_tokens": sizes["t"], "depth": sizes["#l"], "heads": sizes["heads"],
         "head_dim": sizes["e"], "timesteps": timesteps, "steps": steps,
+        "shifted": True,
     }  # fmt: skip
 
 

@@ -73,8 +73,8 @@ UNCONVERTIBLE: Mapping[str, Unconvertible] = {
         "convert the brain encoder with --from brain-hive",
     ),
     "brainflora": Unconvertible(
-        "its front-end over patches of several lengths (Medformer) is not here, and its experts of "
-        "three modalities need it",
+        "its front-end over patches of several lengths (Medformer) is not here: the layers are not "
+        "among the public files that could be read, and their key names are not invented",
         (r".*moe_projection\.experts", r".*moe_projection\.router\.0\.weight"),
         "convert an encoder of one modality: --from atm, nice, ubp or enigma",
     ),

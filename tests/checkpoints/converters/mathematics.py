@@ -154,8 +154,12 @@ def cosine_alphas(steps: int) -> Tensor:
 
 
 def ddim_prior(w: Weights, brain: Tensor, noise: Tensor, more: list[Tensor], steps: int) -> Tensor:
-    """Sample as published: steps asked for are one call fewer, all of DDIM's noise is drawn."""
+    """Sample as published: steps asked for are one call fewer, all of DDIM's noise is drawn.
+
+    Shares of signal are those of one time earlier, except where noise is derived from clean tokens.
+    """
     alphas = cosine_alphas(100)
+    earlier = torch.cat([torch.ones(1, dtype=alphas.dtype), alphas[:-1]])
     times = torch.linspace(-1.0, 100, steps + 1)[:-1]
     times = list(reversed(times.int().tolist()))
     x, drawn = noise, iter(more)
@@ -163,9 +167,10 @@ def ddim_prior(w: Weights, brain: Tensor, noise: Tensor, more: list[Tensor], ste
         clean = prior(w, x, time, brain)
         if after < 0:
             return clean
-        a, b = float(alphas[time]), float(alphas[after])
+        told = float(alphas[time])
+        eps = (x - math.sqrt(told) * clean) / math.sqrt(1 - told)
+        a, b = float(earlier[time]), float(earlier[after])
         sigma = math.sqrt((1 - a / b) * (1 - b) / (1 - a))
-        eps = (x - math.sqrt(a) * clean) / math.sqrt(1 - a)
         x = math.sqrt(b) * clean + math.sqrt(1 - b - sigma**2) * eps + sigma * next(drawn)
     return x
 
