@@ -28,6 +28,7 @@ def write_betas(root: Path, recording: Recording, task: str) -> int:
     """
     import nibabel
 
+    make: Any = nibabel.Nifti1Image
     space = recording.space
     if space is None or space.affine is None or len(space.grid_shape) != 3:
         raise InputError("betas without a grid of voxels", "a recording of volumes")
@@ -38,7 +39,7 @@ def write_betas(root: Path, recording: Recording, task: str) -> int:
         folder = root / f"sub-{recording.subject}" / f"ses-{session}" / "func"
         volumes = np.zeros((int(np.prod(space.grid_shape)), len(mine)), dtype=np.float32)
         volumes[space.indices] = np.asarray(chosen.data[mine.index.to_numpy()]).T
-        image = nibabel.Nifti1Image(volumes.reshape(*space.grid_shape, -1), space.affine)
+        image = make(volumes.reshape(*space.grid_shape, -1), space.affine)
         with atomic_path(folder / f"{entities}_desc-betas_bold.nii.gz") as temporary:
             nibabel.save(image, temporary)
         first = [name for name in ("onset", "duration") if name in mine]

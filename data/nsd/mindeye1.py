@@ -28,6 +28,7 @@ __all__ = ["is_mindeye1", "open_mindeye1"]
 
 Array = np.ndarray[Any, Any]
 ENDINGS = ("nsdgeneral.npy", "trial.npy", "coco73k.npy", "num_uniques.npy", "png", "jpg", "jpeg")
+UNKNOWN_TRIAL = -1
 TAR = re.compile(r"(train|val|test)_subj0*(\d+)_\d+\.tar")
 
 
@@ -140,6 +141,8 @@ def _shape(sample: Sample) -> tuple[int, int]:
 def _unique(sample: Sample, trials: Array, n_rows: int) -> list[tuple[int, int]]:
     """Return the rows that are trials of their own, with these: copies fill up to three."""
     n_unique = int(sample.array("num_uniques.npy").ravel()[0])
+    if len(trials) < min(n_unique, n_rows):  # one number for all: when each was is not known
+        return [(row, UNKNOWN_TRIAL) for row in range(min(n_unique, n_rows))]
     first = {int(trial): row for row, trial in reversed(list(enumerate(trials[:n_rows].tolist())))}
     kept = sorted((row, trial) for trial, row in first.items())
     if len(trials) < n_rows or len(kept) != n_unique:
@@ -155,8 +158,13 @@ def _unique(sample: Sample, trials: Array, n_rows: int) -> list[tuple[int, int]]
 def _in_time(table: pd.DataFrame, per_session: int, source: Path) -> pd.DataFrame:
     """Return the rows in the order of the experiment, sessions from trial numbers.
 
-    Numbers count from 0, unless the last one says that they count from 1.
+    Where a sample does not say when its repetitions were, the order is that of the tars and there
+    are no sessions. Numbers count from 0, unless the last one says that they count from 1.
     """
+    if (table["trial"] == UNKNOWN_TRIAL).any():
+        table["trial"], table["session"] = np.arange(1, len(table) + 1), 0
+        table["run"], table["count"] = "n/a", 1
+        return table
     if table["trial"].duplicated().any():
         raise InputError(
             f"{source} has the trial {table['trial'][table['trial'].duplicated()].iloc[0]} twice",

@@ -117,15 +117,17 @@ def _table(train: list[Path], test: list[Path], folder: Path, subject: str) -> p
             "run": [f"{run:02d}" for run in numbers[:, RUN]],
             "trial": numbers[:, GLOBAL_TRIAL] + 1,
             "nsd_id": numbers[:, PICTURE],
-            "shared": numbers[:, SHARED] == 1,
+            "shared": np.repeat([False, True], [len(rows) - _count(test), _count(test)]),
             "count": 1,
         }
     )
-    in_test = np.repeat([False, True], [len(rows) - _count(test), _count(test)])
-    if not np.array_equal(table["shared"].to_numpy(), in_test):
+    n_shared = int(((numbers[:, SHARED] == 1) & ~table["shared"].to_numpy()).sum())
+    seen = set(table.loc[table["shared"], "nsd_id"]) & set(table.loc[~table["shared"], "nsd_id"])
+    if n_shared or seen:
         raise InputError(
-            f"{folder} has shared pictures in the training tars, or others in the test tars",
-            expected="column 16 of behav.npy 1 in the test tars and 0 in the others",
+            f"{folder} has {n_shared} trials of shared pictures in the training tars, and "
+            f"{len(seen)} pictures in training and test",
+            expected="column 16 of behav.npy 1 in the test tars alone",
             remedy="copy the tars again from their source",
         )
     if table["trial"].duplicated().any():

@@ -261,7 +261,9 @@ def _table(
     table = part.trials.iloc[rows].reset_index(drop=True)
     extra = [name for name in table.columns if name not in PART_COLUMNS]
     made = table[["nsd_id", *extra]].copy()
-    made["session"] = UNKNOWN if averaged else [f"{n:02d}" for n in table["session"]]
+    made["session"] = (
+        UNKNOWN if averaged else [f"{n:02d}" if n else UNKNOWN for n in table["session"]]
+    )
     made["run"] = UNKNOWN if averaged else table["run"]
     made["trial"] = np.arange(1, len(table) + 1) if averaged else table["trial"]
     made["stimulus_id"] = [
@@ -315,7 +317,9 @@ def _note(
     facts["n_test_pictures"] = int(recording.trials.loc[splits == "test", "stimulus_id"].nunique())
     facts["n_voxels"] = int(recording.data.shape[1])
     if not averaged:
-        facts["sessions"] = [int(name) for name in dict.fromkeys(recording.trials["session"])]
+        facts["sessions"] = [
+            int(name) for name in dict.fromkeys(recording.trials["session"]) if name != UNKNOWN
+        ]
     facts["normalisation"] = (
         "none by session; z-scored over training pictures"
         if part.averaged

@@ -115,7 +115,8 @@ def assign_splits(
     split = np.where(shared, "test", "train").astype(object)
     notes: list[str] = []
     inside = np.ones(len(trials), dtype=bool)
-    if not part.averaged:
+    by_session = not part.averaged and bool((trials["session"] > 0).all())
+    if by_session:
         present = sorted(set(trials["session"].tolist()))
         training, said = choose_sessions(sessions, subject, present, form)
         testing = training
@@ -131,7 +132,8 @@ def assign_splits(
         inside |= np.isin(number, testing) & (split == "test")
     elif sessions is not None or test_sessions is not None:
         notes.append(
-            f"the form {form} holds means over its sessions: --sessions cannot choose among them"
+            f"the form {form} does not say which trials are of which session: --sessions cannot "
+            "choose among them"
         )
     held_out = _validation(trials, split, inside, validation, seed)
     split[held_out] = "validation"

@@ -16,7 +16,7 @@ from phosphene.cli.spaced_lists import parse_numbers, spaced, split_values
 __all__ = ["register"]
 
 Source = Annotated[str | None, typer.Option(help="Folder that holds the dataset.")]
-Output = Annotated[str | None, typer.Option(help="New folder, or a dataset to add subjects to.")]
+Output = Annotated[str, typer.Option(help="New folder, or a dataset to add subjects to.")]
 Reliability = Annotated[
     float | None,
     typer.Option(help="Keep voxels whose signal-to-noise ratio in training pictures reaches it."),
@@ -63,7 +63,7 @@ def tell(dataset: Any, notes: list[str], form: str | None = None) -> None:
 @guarded
 def nsd(
     source: Source = None,
-    output: Output = None,
+    output: Output = "nsd-dataset",
     subjects: Annotated[
         list[str] | None, typer.Option(help="Labels, such as 01 02 05 07. [01 02 05 07]")
     ] = None,
@@ -110,7 +110,7 @@ def nsd(
     from phosphene.data.nsd import NsdSettings, prepare_nsd
     from phosphene.errors import check_option
 
-    required(source=source, output=output)
+    required(source=source)
     settings = NsdSettings(
         protocol=protocol,
         sessions=parse_numbers(sessions, flag="--sessions"),
@@ -128,7 +128,7 @@ def nsd(
         seed=seed or 0,
     )
     chosen = split_values(subjects) or ["01", "02", "05", "07"]
-    dataset, found, notes = prepare_nsd(str(source), str(output), chosen, settings)
+    dataset, found, notes = prepare_nsd(str(source), output, chosen, settings)
     tell(dataset, notes, found)
 
 
@@ -142,7 +142,7 @@ def bids(
     model: Annotated[
         str, typer.Option(help="lss (each trial against the rest) or lsa (all at once).")
     ] = "lss",
-    output: Output = None,
+    output: Output = "bids-dataset",
     subjects: Annotated[
         list[str] | None,
         typer.Option("--subjects", "--subject", help="Labels, such as 01 02. [all]"),
@@ -194,7 +194,7 @@ def bids(
     from phosphene.data.bold.single_trials import MODELS
     from phosphene.errors import UsageError, check_option
 
-    required(source=source, output=output)
+    required(source=source)
     if task is None:
         raise UsageError("--task is not given", expected="--task LABEL, as in task-LABEL")
     settings = BidsSettings(
@@ -218,7 +218,5 @@ def bids(
         licence=licence,
         dtype=check_option("dtype", dtype, ["float16", "float32"]),  # type: ignore[arg-type]
     )
-    dataset, notes = prepare_bids(
-        str(source), str(output), split_values(subjects) or None, settings
-    )
+    dataset, notes = prepare_bids(str(source), output, split_values(subjects) or None, settings)
     tell(dataset, notes)

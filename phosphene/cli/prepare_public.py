@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register_public"]
 
-Output = Annotated[str | None, typer.Option(help="New folder, or a dataset to add subjects to.")]
+Output = Annotated[str, typer.Option(help="New folder, or a dataset to add subjects to.")]
 Source = Annotated[str | None, typer.Option(help="Folder of a local copy in its official layout.")]
 Subjects = Annotated[
     list[str] | None, typer.Option("--subjects", "--subject", help="Labels. [all]")
@@ -40,7 +40,6 @@ def register_public(app: typer.Typer) -> None:
 
 
 def _settings(
-    output: str | None,
     subjects: list[str] | None,
     roi: str | None,
     stimuli: str | None,
@@ -49,10 +48,8 @@ def _settings(
     dtype: str,
 ) -> PublicSettings:
     from phosphene.data.public.writing import PublicSettings
-    from phosphene.errors import UsageError, check_option
+    from phosphene.errors import check_option
 
-    if output is None:
-        raise UsageError("--output is not given", expected="--output FOLDER")
     return PublicSettings(
         subjects=split_values(subjects) or None,
         roi=roi,
@@ -74,7 +71,7 @@ def miyawaki2008(
     source: Annotated[
         str | None, typer.Option(help="Folder with func, label and mask. [fetched by nilearn]")
     ] = None,
-    output: Output = None,
+    output: Output = "miyawaki2008-dataset",
     roi: Roi = None,
     no_pictures: NoPictures = False,
     dtype: Dtype = "float32",
@@ -82,14 +79,14 @@ def miyawaki2008(
     """Read random patterns (training) and figures (test) of 10 x 10 squares."""
     from phosphene.data.public.miyawaki2008 import prepare_miyawaki2008
 
-    settings = _settings(output, None, roi, None, no_pictures, None, dtype)
-    _tell(prepare_miyawaki2008(source, str(output), settings))
+    settings = _settings(None, roi, None, no_pictures, None, dtype)
+    _tell(prepare_miyawaki2008(source, output, settings))
 
 
 @guarded
 def bold5000(
     source: Source = None,
-    output: Output = None,
+    output: Output = "bold5000-dataset",
     subjects: Subjects = None,
     roi: Roi = None,
     stimuli: Stimuli = None,
@@ -99,14 +96,14 @@ def bold5000(
     """Read the betas of release 2; repeated pictures test, those shown once train."""
     from phosphene.data.public.bold5000 import prepare_bold5000
 
-    settings = _settings(output, subjects, roi, stimuli, no_pictures, None, dtype)
-    _tell(prepare_bold5000(source, str(output), settings))
+    settings = _settings(subjects, roi, stimuli, no_pictures, None, dtype)
+    _tell(prepare_bold5000(source, output, settings))
 
 
 @guarded
 def god(
     source: Source = None,
-    output: Output = None,
+    output: Output = "god-dataset",
     subjects: Subjects = None,
     model: Annotated[str, typer.Option(help="lss or lsa, see `prepare bids`.")] = "lss",
     space: Annotated[
@@ -123,15 +120,15 @@ def god(
     from phosphene.data.bold.prepare import BidsSettings
     from phosphene.data.public.god import TASK, prepare_god
 
-    settings = _settings(output, subjects, roi, stimuli, no_pictures, reliability, dtype)
+    settings = _settings(subjects, roi, stimuli, no_pictures, reliability, dtype)
     bids = BidsSettings(task=TASK, model=model, space=space, confounds=confounds)
-    _tell(prepare_god(source, str(output), settings, bids))
+    _tell(prepare_god(source, output, settings, bids))
 
 
 @guarded
 def things_fmri(
     source: Source = None,
-    output: Output = None,
+    output: Output = "things-fmri-dataset",
     subjects: Subjects = None,
     roi: Annotated[
         str | None, typer.Option(help="Columns of the voxel metadata, such as V1,V2. [all]")
@@ -144,5 +141,5 @@ def things_fmri(
     """Read the tables of betas; catch trials are left out."""
     from phosphene.data.public.things_fmri import prepare_things_fmri
 
-    settings = _settings(output, subjects, roi, stimuli, no_pictures, reliability, dtype)
-    _tell(prepare_things_fmri(source, str(output), settings))
+    settings = _settings(subjects, roi, stimuli, no_pictures, reliability, dtype)
+    _tell(prepare_things_fmri(source, output, settings))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,52 @@ def test_brain_diffuser_without_a_design_names_pictures_by_content(
     other = dataset.recording("02").trials
     shared = set(trials["stimulus_id"]) & set(other["stimulus_id"])
     assert shared == set(trials.loc[test, "stimulus_id"])  # equal pictures, equal names
+
+
+def test_mindeye1_that_does_not_say_when_repetitions_were(
+    trees: dict[str, Path], steady: Any, tmp_path: Path
+) -> None:
+    """One number for all repetitions: they are kept, in one session that is not known."""
+    copy = tmp_path / "copy"
+    shutil.copytree(trees["mindeye1"], copy)
+    for path in copy.rglob("*_subj01_*.tar"):
+        with tarfile.open(path) as archive:
+            members = [(m.name, archive.extractfile(m).read()) for m in archive]  # type: ignore[union-attr]
+        with tarfile.open(path, "w") as archive:
+            for name, content in members:
+                if name.endswith("trial.npy"):
+                    out = io.BytesIO()
+                    np.save(out, np.load(io.BytesIO(content))[:1])
+                    content = out.getvalue()
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    dataset, _, notes = prepare_nsd(
+        copy, tmp_path / "d", ["01"], NsdSettings(sessions=[1, 2], pictures=False)
+    )
+    trials = dataset.recording("01").trials
+    assert len(trials) == 3 * PICTURES
+    assert set(trials["session"]) == {"n/a"}
+    assert any("--sessions cannot" in note for note in notes)
+
+
+def test_links_and_pickles_in_tars_are_refused(trees: dict[str, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trees["mindeye2"], copy)
+    with tarfile.open(copy / "wds" / "subj01" / "train" / "0.tar", "a") as archive:
+        link = tarfile.TarInfo("sample999999999.behav.npy")
+        link.type, link.linkname = tarfile.SYMTYPE, "../../../secret.npy"
+        archive.addfile(link)
+    with pytest.raises(InputError, match="link"):
+        prepare(copy, tmp_path / "d")
+    with tarfile.open(copy / "wds" / "subj01" / "train" / "0.tar", "w") as archive:
+        out = io.BytesIO()
+        np.save(out, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+        info = tarfile.TarInfo("sample000000000.behav.npy")
+        info.size = len(out.getvalue())
+        archive.addfile(info, io.BytesIO(out.getvalue()))
+    with pytest.raises(InputError, match="pickle"):
+        prepare(copy, tmp_path / "e")
 
 
 def test_voxel_counts_on_the_official_grid() -> None:
