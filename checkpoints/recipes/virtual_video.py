@@ -27,7 +27,7 @@ class VideoRecipe(Config):
     validation_movies: int = 2
     seconds: float = 100.0
     pictures: str = "virtual-fmri"
-    step: float = 1.0  # clips of training overlap by half
+    step: float = 2.0  # of training clips: side by side
     rank: int = 96
 
 
