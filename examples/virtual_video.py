@@ -12,7 +12,7 @@ the run (shuffled brain), and exchanged clips. The last line is
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,9 +47,10 @@ class Material:
     cut: Array
     change: Array
     scenes: list[str]
+    keys: list[str]
     decoded: dict[str, Tensor]
-    frames: Pictures
-    still: Pictures
+    frames: Pictures = field(default_factory=lambda: np.zeros(0, np.uint8))
+    still: Pictures = field(default_factory=lambda: np.zeros(0, np.uint8))
 
 
 def simulated(subject: MovieSubject, plan: MoviePlan) -> list[tuple[RenderedMovie, MovieRun]]:
@@ -69,36 +70,31 @@ def simulated(subject: MovieSubject, plan: MoviePlan) -> list[tuple[RenderedMovi
     return found
 
 
-def material(
+def decoded_material(
     model: VideoModel, runs: list[tuple[RenderedMovie, MovieRun]], *, shuffled: bool
 ) -> Material:
-    """Decode and render the clips of all runs; shuffled brains are half a run away."""
+    """Decode the clips of all runs; shuffled brains are half a run away."""
     parts = [_of_run(model, rendered, run, shuffled=shuffled) for rendered, run in runs]
-    joined: dict[str, Any] = {}
-    for name in ("truth", "shown_flow", "cut", "change", "frames", "still"):
-        joined[name] = np.concatenate([getattr(part, name) for part in parts])
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("truth", "shown_flow", "cut", "change")
+    }
     decoded = {k: torch.cat([part.decoded[k] for part in parts]) for k in parts[0].decoded}
-    return Material(scenes=[s for part in parts for s in part.scenes], decoded=decoded, **joined)
+    names = {
+        name: [v for part in parts for v in getattr(part, name)] for name in ("scenes", "keys")
+    }
+    return Material(decoded=decoded, **names, **joined)
 
 
 def _of_run(
     model: VideoModel, rendered: RenderedMovie, run: MovieRun, *, shuffled: bool
 ) -> Material:
-    clips = model.clips(run)
-    told = run
+    clips, told = model.clips(run), run
     if shuffled:
         recording = run.recording
         data = np.roll(recording.data, len(recording) // 2, axis=0)
         moved = Recording(data, "fmri", recording.subject, recording.trials, recording.space)
         told = MovieRun(moved, run.segment, run.tr, run.onset, run.duration, run.cuts)
-    decoded = model.decode(told, clips)
-    seeds = np.array([item_seed(0, run.recording.subject, key, 0) for key in clips.keys])
-    frames, still = [], []
-    for conditions in model.conditions(decoded, seeds):
-        draws = [torch.Generator().manual_seed(0) for _ in range(len(conditions))]
-        frames.append(model.generator.generate(conditions, generators=draws, fps=RATE))
-        held = (conditions.keyframes.movedim(1, -1).numpy() * 255).round().astype(np.uint8)
-        still.append(held)
     numbers = clips.frames(rendered.fps, round(clips.length * RATE))
     return Material(
         truth=rendered.images[numbers],
@@ -106,10 +102,21 @@ def _of_run(
         cut=_cuts(clips, run, model.timing.moments),
         change=_changes(rendered, clips),
         scenes=[str(name).split("-")[0] for name in clips.scene],
-        decoded=decoded,
-        frames=np.concatenate(frames),
-        still=np.concatenate(still),
+        keys=clips.keys,
+        decoded=model.decode(told, clips),
     )
+
+
+def rendered_material(model: VideoModel, part: Material) -> Material:
+    """Render the clips that were decoded."""
+    seeds = np.array([item_seed(0, "example", key, 0) for key in part.keys])
+    frames, still = [], []
+    for conditions in model.conditions(part.decoded, seeds):
+        draws = [torch.Generator().manual_seed(0) for _ in range(len(conditions))]
+        frames.append(model.generator.generate(conditions, generators=draws, fps=RATE))
+        held = (conditions.keyframes.movedim(1, -1).numpy() * 255).round().astype(np.uint8)
+        still.append(held)
+    return replace(part, frames=np.concatenate(frames), still=np.concatenate(still))
 
 
 def _true_flow(rendered: RenderedMovie, clips: MovieClips, model: VideoModel) -> Array:
@@ -164,6 +171,68 @@ def described(frames: Pictures) -> Array:
     return np.asarray(frame_features(frames, "efficientnet-lite0")).reshape(len(frames), -1)
 
 
+def report_flow(own: Material, other: Material, pixels: float) -> tuple[float, float, float]:
+    """Print the flow table; return errors of decoded flow and of none, and p."""
+    flows = {
+        "decoded": own.decoded["flow"].numpy() * pixels,
+        "shuffled brain": other.decoded["flow"].numpy() * pixels,
+        "no motion": np.zeros_like(own.shown_flow),
+    }
+    errors = {name: end_point_error(flow, own.shown_flow) for name, flow in flows.items()}
+    order = np.random.default_rng(0)
+    errors["exchanged clips"] = np.mean(
+        [
+            end_point_error(flows["decoded"][order.permutation(len(own.scenes))], own.shown_flow)
+            for _ in range(100)
+        ],
+        axis=0,
+    )
+    print("| flow | error (pixels of 64 per frame) | correlation |\n|---|---|---|")
+    for name, scores in errors.items():
+        told = "–"
+        if name in ("decoded", "shuffled brain"):
+            r = np.corrcoef(flows[name].ravel(), own.shown_flow.ravel())[0, 1]
+            told = f"{r:.3f}"
+        print(f"| {name} | {scores.mean():.4f} | {told} |")
+    p = sign_flip(errors["no motion"] - errors["decoded"], own.scenes)
+    p_shuffled = sign_flip(errors["no motion"] - errors["shuffled brain"], own.scenes)
+    print(f"p of less error than no motion: {p:.4f}; with shuffled brains {p_shuffled:.4f}\n")
+    for name, part in (("own", own), ("shuffled", other)):
+        energy = part.decoded["motion_energy"].numpy().mean(axis=1)
+        cut = 1 - np.prod(1 - part.decoded["cut"].numpy(), axis=1)
+        print(
+            f"{name} brain: change r {np.corrcoef(energy, own.change)[0, 1]:.3f}, "
+            f"cut inside the clip AUC {auc(cut, own.cut):.3f}",
+            flush=True,
+        )
+    return float(errors["decoded"].mean()), float(errors["no motion"].mean()), p
+
+
+def report_identification(own: Material, other: Material) -> float:
+    """Print the table of identification; return the score of what was decoded."""
+    truth, count = described(own.truth), own.truth.shape[1]
+    middle = own.truth[:, count // 2 : count // 2 + 1]
+    features = {
+        "decoded": described(own.frames),
+        "its keyframe, still": np.tile(described(own.still[:, None]), (1, count)),
+        "shuffled brain": described(other.frames),
+        "true middle frame, still": np.tile(described(middle), (1, count)),
+    }
+    found = {name: identification(part, truth) for name, part in features.items()}
+    draws = np.random.default_rng(1)
+    null = [
+        float(identification(features["decoded"], truth[draws.permutation(len(truth))]).mean())
+        for _ in range(N_PERMUTATIONS // 10)
+    ]
+    print(f"\n| identification of {WAYS} (chance {1 / WAYS:g}) | |\n|---|---|")
+    for name, scores in found.items():
+        print(f"| {name} | {scores.mean():.3f} |")
+    print(f"| exchanged clips | {np.mean(null):.3f} |")
+    p = (1 + np.sum(np.array(null) >= found["decoded"].mean())) / (len(null) + 1)
+    print(f"p of identification, clips exchanged: {p:.4f}")
+    return float(found["decoded"].mean())
+
+
 def main() -> None:
     """Simulate, decode, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -178,67 +247,13 @@ def main() -> None:
     runs = simulated(
         subject, MoviePlan(movies=options.movies, seconds=options.seconds, seed=options.seed)
     )
-    own, other = (material(model, runs, shuffled=shuffled) for shuffled in (False, True))
-    pixels = 64 / runs[0][0].fps  # flow is decoded in widths per second
-    flows = {
-        "decoded": own.decoded["flow"].numpy() * pixels,
-        "shuffled brain": other.decoded["flow"].numpy() * pixels,
-        "no motion": np.zeros_like(own.shown_flow),
-    }
-    errors = {name: end_point_error(flow, own.shown_flow) for name, flow in flows.items()}
-    order = np.random.default_rng(0)
-    exchanged = np.mean(
-        [
-            end_point_error(flows["decoded"][order.permutation(len(own.scenes))], own.shown_flow)
-            for _ in range(100)
-        ],
-        axis=0,
-    )
-    errors["exchanged clips"] = exchanged
-    truth = described(own.truth)
-    count = own.truth.shape[1]
-    still = np.tile(described(own.still[:, None]), (1, count))
-    true_still = np.tile(described(own.truth[:, count // 2 : count // 2 + 1]), (1, count))
-    features = {
-        "decoded": described(own.frames),
-        "its keyframe, still": still,
-        "shuffled brain": described(other.frames),
-        "true middle frame, still": true_still,
-    }
-    found = {name: identification(part, truth) for name, part in features.items()}
-    draws = np.random.default_rng(1)
-    null = [
-        float(identification(features["decoded"], truth[draws.permutation(len(truth))]).mean())
-        for _ in range(200)
-    ]
-    found["exchanged clips"] = np.full(len(truth), np.mean(null))
+    own, other = (decoded_material(model, runs, shuffled=shuffled) for shuffled in (False, True))
     print(f"{len(own.scenes)} clips of {len(set(own.scenes))} scenes, subject {options.subject}")
-    print(f"| identification of {WAYS} (chance {1 / WAYS:g}) | |\n|---|---|")
-    for name, scores in found.items():
-        print(f"| {name} | {scores.mean():.3f} |")
-    p_identified = (1 + np.sum(np.array(null) >= found["decoded"].mean())) / (len(null) + 1)
-    print(f"p of identification, clips exchanged: {p_identified:.4f}\n")
-    print("| flow | error (pixels of 64 per frame) | correlation |\n|---|---|---|")
-    for name, scores in errors.items():
-        told = "–"
-        if name in flows and name != "no motion":
-            r = np.corrcoef(flows[name].ravel(), own.shown_flow.ravel())[0, 1]
-            told = f"{r:.3f}"
-        print(f"| {name} | {scores.mean():.4f} | {told} |")
-    p = sign_flip(errors["no motion"] - errors["decoded"], own.scenes)
-    p_shuffled = sign_flip(errors["no motion"] - errors["shuffled brain"], own.scenes)
-    print(f"p of less error than no motion: {p:.4f}; with shuffled brains {p_shuffled:.4f}\n")
-    for name, part in (("own", own), ("shuffled", other)):
-        energy = part.decoded["motion_energy"].numpy().mean(axis=1)
-        cut = 1 - np.prod(1 - part.decoded["cut"].numpy(), axis=1)
-        print(
-            f"{name} brain: change r {np.corrcoef(energy, own.change)[0, 1]:.3f}, "
-            f"cut inside the clip AUC {auc(cut, own.cut):.3f}"
-        )
-    print(
-        f"identification {found['decoded'].mean():.3f} flow {errors['decoded'].mean():.3f} "
-        f"zero {errors['no motion'].mean():.3f} p {p:.4f}"
-    )
+    # Flow is decoded in picture widths per second.
+    error, zero, p = report_flow(own, other, 64 / runs[0][0].fps)
+    own, other = (rendered_material(model, part) for part in (own, other))
+    identified = report_identification(own, other)
+    print(f"identification {identified:.3f} flow {error:.3f} zero {zero:.3f} p {p:.4f}")
 
 
 if __name__ == "__main__":
