@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -90,7 +90,8 @@ class MovieFile:
                 )
         order = sorted(range(len(wanted)), key=lambda k: int(wanted[k].min(initial=0)))
         opened: dict[int, Pictures] = {}
-        decoder, number, frame, pixels = _decode(self.path), -1, None, None
+        decoder, number, frame = _decode(self.path), -1, cast(Any, None)
+        pixels: Pictures | None = None
         waiting, done = list(order), 0
         while done < len(wanted):
             last = int(wanted[done].max(initial=-1))

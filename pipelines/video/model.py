@@ -33,6 +33,7 @@ __all__ = ["VideoModel", "load_video_model", "picture_hashes", "save_video_model
 
 Array = np.ndarray[Any, Any]
 INDEX = "model_index.json"
+MOVING = ("lowlevel", "flow", "motion_energy", "cut")
 TR_TOLERANCE = 0.02  # of the TR
 
 
@@ -152,15 +153,15 @@ class VideoModel:
         for start, pictures in rendered:
             rows = slice(start, start + len(pictures))
             keyframes = torch.from_numpy(np.ascontiguousarray(pictures[:, 0])).movedim(-1, 1)
+            heads = {name: decoded[name][rows] for name in MOVING if name in decoded}
             yield VideoConditions(
                 seconds=self.timing.seconds,
                 keyframes=keyframes.float() / 255,
                 embedding=embedding[rows],
-                **{
-                    name: decoded[name][rows]
-                    for name in ("lowlevel", "flow", "motion_energy", "cut")
-                    if name in decoded
-                },
+                lowlevel=heads.get("lowlevel"),
+                flow=heads.get("flow"),
+                motion_energy=heads.get("motion_energy"),
+                cut=heads.get("cut"),
             )
 
 

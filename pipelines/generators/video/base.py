@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from phosphene.data.pictures import Pictures
 from phosphene.errors import InputError, UsageError
@@ -95,7 +95,7 @@ class VideoConditions:
         """Return some of the clips, by a slice or by positions."""
         import torch
 
-        chosen = {}
+        chosen: dict[str, Any] = {}
         for field in fields(self):
             part = getattr(self, field.name)
             if isinstance(part, torch.Tensor | BrainEmbedding):
