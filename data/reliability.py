@@ -6,14 +6,21 @@ beyond it (Allen et al. 2022, *Nat. Neurosci.* 25).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from phosphene.errors import InputError, UsageError
-from phosphene.types import Recording
+from phosphene.types import Recording, VoxelSpace
 
-__all__ = ["noise_ceiling", "reliable_voxels", "signal_to_noise", "signal_to_noise_of"]
+__all__ = [
+    "keep_reliable",
+    "noise_ceiling",
+    "reliable_voxels",
+    "signal_to_noise",
+    "signal_to_noise_of",
+]
 
 Array = np.ndarray[Any, Any]
 ROUNDING = 1e-24  # of the mean square: what float64 leaves of differences that are none
@@ -137,3 +144,21 @@ def reliable_voxels(data: Array, pictures: Array, training: Array, least: float)
             "repetitions: pictures decoded from such data would be invented",
         )
     return kept
+
+
+def keep_reliable(recording: Recording, least: float) -> Recording:
+    """Return the recording with the voxels that reach a ratio, see :func:`reliable_voxels`.
+
+    Sessions are standardised for the choice alone; values stay as they are.
+    """
+    from phosphene.data.session_scaling import scale_groups
+
+    space = recording.space
+    if space is None:
+        raise UsageError("--reliability without voxels", expected="a recording of fMRI")
+    training = (recording.trials["split"] == "train").to_numpy()
+    data = np.asarray(recording.data)
+    scaled, _ = scale_groups(data, recording.trials["session"].tolist(), training)
+    kept = reliable_voxels(scaled, recording.trials["stimulus_id"].to_numpy(), training, least)
+    chosen = VoxelSpace(space.grid_shape, space.indices[kept], space.affine)
+    return replace(recording, data=data[:, kept], space=chosen)

@@ -23,6 +23,7 @@ from phosphene.data.readers.continuous import (
 from phosphene.data.readers.damage import existing_file
 from phosphene.data.readers.described import read_described
 from phosphene.data.readers.epochs import is_epochs, read_epochs
+from phosphene.data.readers.glmsingle import is_glmsingle, read_glmsingle
 from phosphene.data.readers.regions import read_space
 from phosphene.data.readers.surface import is_surface, read_surface
 from phosphene.data.readers.tables import read_trials
@@ -110,7 +111,9 @@ def read_recording(
         return _read_electric(source, label, modality, trials, window, is_array=is_array)
     if roi is not None:
         space = read_space(roi, reference=space)
-    if is_array:
+    if is_glmsingle(source):
+        data, space = read_glmsingle(source, space)
+    elif is_array:
         data, space = read_matrix(source, space)
     elif is_surface(source):
         data, space = read_surface(source, space)

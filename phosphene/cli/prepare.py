@@ -57,12 +57,14 @@ def prepare(
     name: Annotated[str | None, typer.Option(help="Name of the dataset.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the recordings.")] = "unknown",
     dtype: Annotated[str, typer.Option(help="float32 or float16 on disk.")] = "float32",
+    reliability: prepare_fmri.Reliability = None,
 ) -> None:
     """Write a subject's recording, trials and stimuli in the canonical layout."""
     from pathlib import Path
 
     from phosphene.data.prepare import write_subject
     from phosphene.data.readers import read_recording
+    from phosphene.data.reliability import keep_reliable
     from phosphene.errors import UsageError, check_option
 
     for flag, value in (("--recordings", recordings), ("--subject", subject), ("--output", output)):
@@ -77,6 +79,8 @@ def prepare(
     recording = read_recording(
         str(recordings), subject=str(subject), modality=modality, roi=roi, trials=trials
     )
+    if reliability is not None:
+        recording = keep_reliable(recording, reliability)
     dataset = write_subject(
         str(output),
         recording,
