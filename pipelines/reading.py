@@ -57,8 +57,7 @@ def read_for(
         source, subject=label, modality=protocol.modality, trials=trials, window=protocol.window
     )
     recording, more = conform(recording, protocol)
-    for words in (*said, *more):
-        logger.warning("sub-%s: %s", label, words)
+    _log(label, [*said, *more])
     return recording, [*said, *more]
 
 
@@ -66,8 +65,15 @@ def conformed(preprocessor: Preprocessor | SensorPreprocessor, recording: Record
     """Return a recording that was read already as the model wants it; voxels stay as they are."""
     if isinstance(preprocessor, Preprocessor):
         return recording
-    _stranger(preprocessor, recording.subject)
-    return conform(recording, preprocessor.protocol)[0]
+    said = _stranger(preprocessor, recording.subject)
+    found, more = conform(recording, preprocessor.protocol)
+    _log(recording.subject, [*said, *more])
+    return found
+
+
+def _log(subject: str, said: list[str]) -> None:
+    for words in said:
+        logger.warning("sub-%s: %s", subject, words)
 
 
 def _stranger(preprocessor: SensorPreprocessor, subject: str) -> list[str]:
