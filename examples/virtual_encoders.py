@@ -392,6 +392,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--new", nargs="+", default=["05", "06", "07"])
     parser.add_argument("--new-dataset", help="where new subjects are, or are simulated to")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--ways", nargs="+", default=["ridge", "adapted", "nothing"])
     parser.add_argument("--keep", help="folder for predictions of test pictures")
     parser.add_argument("--kept", help="that folder")
     parser.add_argument("--only", default="*_01.npz", help="which of them are rendered")
@@ -427,16 +428,17 @@ def run_adaptation(options: argparse.Namespace, note: Callable[[Sequence[Scores]
         Bench(options.dataset, target, options),
         Bench(options.new_dataset, target, options),
     )
-    note(run_ridge(new, options.new, ["01"], "1"))
+    if "ridge" in options.ways:
+        note(run_ridge(new, options.new, ["01"], "1"))
     first = ["01", "02", "03"]
     for name in (one for one in options.encoders if one != "ridge"):
-        for seed in options.seeds:
+        for seed in options.seeds if "adapted" in options.ways else ():
             _, encoder, preprocessor = run_network(
                 known, name, sorted(known.dataset.file.subjects), first, "3", seed
             )
             for subject in options.new:
                 note(adapted(new, encoder, preprocessor, subject, seed))
-        for seed in options.seeds:
+        for seed in options.seeds if "nothing" in options.ways else ():
             for subject in options.new:
                 scores, _, _ = run_network(
                     new, name, [subject], ["01"], "1", seed, most=60, patience=15,

@@ -40,6 +40,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mindeye2": {"width": 24, "rank": 8, "latent_channels": [16, 16, 16]},
     "bit": {"width": 16, "depth": 1, "heads": 2, "clusters": 6, "profile_size": 8},
 }
+CONTRAST = {"contrastive": 0.1}  # its fall shows learning from a handful of trials
 TRAINING = {"epochs": 8, "batch_size": 32, "learning_rate": 3e-3, "warmup_steps": 2}
 
 
@@ -59,7 +60,9 @@ def trained(
 ) -> Path:
     """Return a voxel-cluster transformer of subject 01."""
     folder = tmp_path_factory.mktemp("network") / "model"
-    train_network(config(tiny_dataset, tiny_parts_folder, folder, "bit", subjects=("01",)))
+    train_network(
+        config(tiny_dataset, tiny_parts_folder, folder, "bit", subjects=("01",), losses=CONTRAST)
+    )
     return folder
 
 
@@ -122,6 +125,7 @@ def test_adapting_leaves_everybody_else_as_they_were(
     settings = AdaptConfig.model_validate({
         "model": str(trained), "dataset": str(tiny_dataset), "subject": "02",
         "output": str(tmp_path / "m"), "training": TRAINING | {"weight_decay": 0.5},
+        "losses": CONTRAST,
     })  # fmt: skip
     folder, summary = adapt_model(settings)
     after = load_model(str(folder))
@@ -202,10 +206,15 @@ def test_mistakes_are_refused_before_anything_is_written(
 
 
 def run_training(
-    dataset: Path, parts: Path, output: Path, *more: str, environment: dict[str, str] | None = None
+    dataset: Path,
+    parts: Path,
+    output: Path,
+    *more: str,
+    environment: dict[str, str] | None = None,
+    launcher: list[str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start the real command in a process of its own."""
-    call = "from phosphene.cli.app import main; main()"
+    """Start the real command in a process of its own, or behind what launches several."""
+    start = [sys.executable, *(launcher or ["-c", "from phosphene.cli.app import main; main()"])]
     settings = [
         "--set", "options={width: 24, rank: 8, latent_channels: [16, 16, 16]}",
         "--set", "training={epochs: 12, batch_size: 16, checkpoint_every: 3, ema_decay: 0.9}",
@@ -215,7 +224,7 @@ def run_training(
     words = ["train", "encoder", "--encoder", "mindeye2", "--dataset", str(dataset), "--target",
              str(parts / "target"), "--output", str(output), *settings, *more]  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-c", call, *words],
+        [*start, *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, **(environment or {})},
     )  # fmt: skip
@@ -265,11 +274,16 @@ def wait_for(running: list[subprocess.Popen[str]]) -> None:
 def test_two_processes_write_one_model(
     tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
 ) -> None:
-    running = [
-        run_training(tiny_dataset, tiny_parts_folder, tmp_path / "m", environment=one)
-        for one in ranks(2)
-    ]
-    wait_for(running)
+    """As the documentation launches them: `accelerate launch ... phosphene train encoder ...`."""
+    script = tmp_path / "phosphene.py"
+    script.write_text("from phosphene.cli.app import main\nmain()\n")
+    port = ranks(2)[0]["MASTER_PORT"]
+    launcher = [
+        "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port,
+        str(script),
+    ]  # fmt: skip
+    wait_for([run_training(tiny_dataset, tiny_parts_folder, tmp_path / "m", launcher=launcher)])
     assert load_model(str(tmp_path / "m")).encoder.subjects == ["01", "02"]
 
 
