@@ -180,8 +180,8 @@ def train_encoder(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="Of fMRI: ridge, mlp, mindeye1, mindeye2 or bit. [ridge] Of EEG and MEG: ridge, "
-            "flat_mlp, tsconv, atm, conv_attention, ... [flat_mlp]"
+            help="Of fMRI: ridge, mlp, mindeye1, mindeye2, bit or roi_transformer. [ridge] Of EEG "
+            "and MEG: ridge, flat_mlp, tsconv, atm, conv_attention, ... [flat_mlp]"
         ),
     ] = None,
     target: Annotated[
@@ -201,7 +201,7 @@ def train_encoder(
     """Train a brain encoder on the train split of a dataset; write a model folder.
 
     Ridge is fitted in closed form for one subject; networks are shared between subjects, and
-    --config also takes a published recipe by name: mindeye1, mindeye2 or brain_it.
+    --config also takes a published recipe by name: mindeye1, mindeye2, brain_it; shared is ours.
     """
     from phosphene.config import resolve_config
     from phosphene.encoders.brain import BRAIN_ENCODERS
