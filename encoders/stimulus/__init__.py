@@ -15,6 +15,8 @@ STIMULUS_ENCODERS = Registry(
         "edges": "phosphene.encoders.stimulus.maps:EdgeTarget",
         "efficientnet-levels": "phosphene.encoders.stimulus.levels:LevelsTarget",
         "efficientnet-lite0": "phosphene.encoders.stimulus.efficientnet:EfficientNetTarget",
+        "foveated": "phosphene.encoders.stimulus.foveated:FoveatedTarget",
+        "fused": "phosphene.encoders.stimulus.fused:FusedTarget",
         "latents": "phosphene.encoders.stimulus.latents:LatentTarget",
         "open-clip": "phosphene.encoders.stimulus.open_clip:OpenClipTarget",
         "pixels": "phosphene.encoders.stimulus.pixels:PixelTarget",
