@@ -10,6 +10,7 @@ from phosphene.errors import UsageError, check_option
 from phosphene.pipelines.generators.base import Generator
 from phosphene.pipelines.generators.video import VIDEO_GENERATORS
 from phosphene.pipelines.generators.video.base import VideoGenerator
+from phosphene.schemas import ComponentFile
 
 __all__ = ["open_video_generator"]
 
@@ -47,5 +48,14 @@ def open_video_generator(
             f"options {', '.join(options)} for the video generator {name}",
             expected="none; `phosphene models list` names the generators that take any",
         )
-    made = kind.load(Path(place) if place else folder, pictures)
+    own = Path(place) if place else _of_this_kind(folder, kind.name)
+    made = kind.load(own, pictures)
     return made
+
+
+def _of_this_kind(folder: Path, name: str) -> Path:
+    """Return a model's folder, or one that is not there where the model holds another kind."""
+    path = Path(folder) / "config.json"
+    if path.is_file() and ComponentFile.load(path).name != name:
+        return Path(folder) / name
+    return Path(folder)

@@ -51,6 +51,9 @@ class VideoOptions(Config):
         Encoded once.
     captions : bool
         Keep the text encoders, so that each clip's caption takes the place of the prompt.
+    start : float, optional
+        Strength at which clips start from the decoded perception flow, where no other start is
+        given: 0 shows it, 1 ignores it, as does None.
     radial : bool
         Look at fewer places of distant frames, from 18 latent frames on.
     radial_factor : float
@@ -77,6 +80,7 @@ class VideoOptions(Config):
     prompt: str = ""
     negative_prompt: str = ""
     captions: bool = False
+    start: float | None = None
     radial: bool = False
     radial_factor: PositiveFloat = 0.2
     radial_kernel: Literal["blocks", "flex", "mask"] = "blocks"

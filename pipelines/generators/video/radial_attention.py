@@ -8,6 +8,8 @@ on any device; FlexAttention and a boolean mask give the same.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -18,7 +20,14 @@ from torch.overrides import TorchFunctionMode
 from phosphene.errors import UsageError, check_option
 from phosphene.pipelines.generators.video.radial import RadialLayout, radial_blocks
 
-__all__ = ["KERNELS", "Radially", "check_kernel", "radial_attention", "radial_mask"]
+__all__ = [
+    "KERNELS",
+    "Radially",
+    "check_kernel",
+    "radial_attention",
+    "radial_mask",
+    "through_mask",
+]
 
 Kernel = Literal["blocks", "mask", "flex"]
 KERNELS = ("blocks", "flex", "mask")
@@ -157,7 +166,9 @@ class Radially(TorchFunctionMode):
     before : int
         Words that stand before the clip in the same sequence.
     dense_layers : int
-        First layers that see everything.
+        First layers of the network that see everything.
+    layers : int, optional
+        Of the network, which may run several times inside the block.
     kernel : {"blocks", "mask", "flex"}
 
     Attributes
@@ -172,11 +183,12 @@ class Radially(TorchFunctionMode):
         *,
         before: int = 0,
         dense_layers: int = 0,
+        layers: int | None = None,
         kernel: Kernel = "blocks",
     ) -> None:
         super().__init__()
-        self.layout, self.before = layout, before
-        self.dense_layers, self.kernel, self.calls = dense_layers, kernel, 0
+        self.layout, self.before, self.kernel = layout, before, kernel
+        self.dense_layers, self.layers, self.calls = dense_layers, layers, 0
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -189,10 +201,40 @@ class Radially(TorchFunctionMode):
         whole = named["query"].shape[-2] == named["key"].shape[-2] == length
         if not whole or named.get("attn_mask") is not None:
             return function(*args, **more)
+        layer = self.calls if self.layers is None else self.calls % self.layers
         self.calls += 1
-        if self.calls <= self.dense_layers:
+        if layer < self.dense_layers:
             return function(*args, **more)
         return radial_attention(
             named["query"], named["key"], named["value"], self.layout,
             before=self.before, scale=named.get("scale"), kernel=self.kernel,
         )  # fmt: skip
+
+
+def through_mask(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    layout: RadialLayout,
+    *,
+    before: int,
+    dense_calls: int,
+    dense_layers: int,
+    layers: int,
+    kernel: Kernel,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a function that calls ``predict`` with radial attention, after some dense calls.
+
+    Each call of ``predict`` may run the network of so many ``layers`` several times, with and
+    without a condition; its first layers are dense each time.
+    """
+    calls = 0
+
+    def masked(latents: Tensor, time: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        mask = Radially(
+            layout, before=before, dense_layers=dense_layers, layers=layers, kernel=kernel
+        )
+        with contextlib.nullcontext() if calls <= dense_calls else mask:
+            return predict(latents, time)
+
+    return masked

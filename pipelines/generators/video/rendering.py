@@ -8,7 +8,6 @@ networks are, with what the pipelines would give them.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 from abc import abstractmethod
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from phosphene.data.pictures import Pictures
-from phosphene.errors import UsageError
+from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.base import Generator, to_uint8
 from phosphene.pipelines.generators.block_size import fitting_block
 from phosphene.pipelines.generators.denoising import (
@@ -34,12 +33,12 @@ from phosphene.pipelines.generators.denoising import (
 from phosphene.pipelines.generators.overflow import refuse_overflow
 from phosphene.pipelines.generators.starts import check_steps
 from phosphene.pipelines.generators.step_progress import StepEnd, watch_steps
-from phosphene.pipelines.generators.video.base import VideoConditions, VideoGenerator
+from phosphene.pipelines.generators.video.base import VideoConditions, VideoGenerator, frame_times
 from phosphene.pipelines.generators.video.fitting import Frame, at_rate, picked_frames
 from phosphene.pipelines.generators.video.options import VideoOptions
 from phosphene.pipelines.generators.video.radial import LEAST_FRAMES, RadialLayout
-from phosphene.pipelines.generators.video.radial_attention import Radially, check_kernel
-from phosphene.pipelines.generators.video.warping import warp_keyframes
+from phosphene.pipelines.generators.video.radial_attention import check_kernel, through_mask
+from phosphene.pipelines.generators.video.warping import at_moments, warp_keyframes
 from phosphene.types import BrainEmbedding
 
 __all__ = ["Block", "Predict", "RenderingVideo", "guided"]
@@ -217,6 +216,8 @@ class RenderingVideo(VideoGenerator):
         callback_on_step_end: StepEnd | None = None,
     ) -> Pictures:
         n_frames = self.check(conditions, generators, init, strength, fps)
+        if init is None and self.options.start is not None:
+            init, strength = self._perception(conditions, n_frames), self.options.start
         steps = self.options.steps if num_inference_steps is None else num_inference_steps
         check_steps(steps, strength, starts=init is not None)
         frames, rate = self._length(conditions.seconds, n_frames, fps)
@@ -274,6 +275,22 @@ class RenderingVideo(VideoGenerator):
         n_frames = max(2, conditions.flow.shape[1] * 2)
         flow = conditions.flow.float().cpu()
         return warp_keyframes(keyframes, flow, seconds=conditions.seconds, n_frames=n_frames)[:, 0]
+
+    def _perception(self, conditions: VideoConditions, n_frames: int) -> Tensor:
+        """Return the decoded perception flow as videos (n, n_frames, 3, H, W) in 0..1."""
+        latents = None if self.pictures is None else self.pictures.latents
+        if conditions.lowlevel is None or latents is None:
+            raise InputError(
+                f"{self.entry_name} with `start`, and no perception flow that can be decoded",
+                expected="latents of each moment, and a picture generator whose latents they are",
+                remedy="leave `start` away",
+            )
+        found = []
+        for clip in conditions.lowlevel.float():  # one by one: company never changes the rounding
+            shown = latents.decode(clip).cpu()
+            times = frame_times(n_frames, conditions.seconds)
+            found.append(at_moments(shown[None], times, conditions.seconds)[0])
+        return torch.stack(found)
 
     def _words(self, conditions: VideoConditions) -> dict[str, Tensor]:
         """Return encoded prompts, one row per clip."""
@@ -337,26 +354,17 @@ class RenderingVideo(VideoGenerator):
         if frames < LEAST_FRAMES:
             logger.info("%d latent frames: radial attention would save nothing", frames)
             return predict
-        layout = RadialLayout(
-            frames, self.tokens_per_frame(), factor=self.options.radial_factor, sink=True
-        )
+        options = self.options
         left_out = steps - max(round(steps * strength), 1)
-        dense = round(self.options.radial_dense_share * steps) - left_out
-        calls = 0
-
-        def masked(latents: Tensor, time: Tensor) -> Tensor:
-            nonlocal calls
-            calls += 1
-            mask = Radially(
-                layout,
-                before=self.words_before(block),
-                dense_layers=self.options.radial_dense_layers,
-                kernel=self.options.radial_kernel,
-            )
-            with contextlib.nullcontext() if calls <= dense else mask:
-                return predict(latents, time)
-
-        return masked
+        return through_mask(
+            predict,
+            RadialLayout(frames, self.tokens_per_frame(), factor=options.radial_factor, sink=True),
+            before=self.words_before(block),
+            dense_calls=round(options.radial_dense_share * steps) - left_out,
+            dense_layers=options.radial_dense_layers,
+            layers=len(getattr(self.network, "blocks", None) or self.network.transformer_blocks),
+            kernel=options.radial_kernel,
+        )
 
     def _clips_at_a_time(self, frames: int) -> int:
         named = self.options.batch

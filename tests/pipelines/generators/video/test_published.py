@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from phosphene.checkpoints.registry import find_video_generator, known_video_generators
+from phosphene.encoders.stimulus.latents import LatentTarget
 from phosphene.errors import AssetError, InputError, UsageError
 from phosphene.pipelines.generators.video import VIDEO_GENERATORS
 from phosphene.pipelines.generators.video.base import VideoConditions
@@ -40,6 +41,7 @@ class Pictures:
 
     def __init__(self) -> None:
         self.target = tiny.tiny.clip_vision("pooled")
+        self.latents: LatentTarget | None = None
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,24 @@ def test_save_and_load_give_the_same_clips(
     first, second = (one.generate(conditions[:1], generators=streams(1)) for one in (made, again))
     assert np.array_equal(first, second)
     assert again.settings == made.settings
+
+
+def test_a_clip_starts_from_the_perception_flow(
+    opened: Open, conditions: VideoConditions, tiny_latents: LatentTarget
+) -> None:
+    made = opened("ltx", start=0.0)
+    with pytest.raises(InputError, match="no perception flow that can be decoded"):
+        made.generate(conditions, generators=streams())
+    made.pictures.latents = tiny_latents
+    assert conditions.lowlevel is not None
+    shown = tiny_latents.decode(conditions.lowlevel[1])
+    video = shown[torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])]
+    found = made._perception(conditions, 8)
+    assert torch.allclose(found[1, [0, 7]], video[[0, 7]], atol=1e-5)
+    init = found[1:2]
+    kept = opened("ltx").generate(conditions[1:2], init=init, strength=0.0, generators=streams(1))
+    clips = made.generate(conditions, generators=streams())
+    assert np.abs(clips[1].astype(int) - kept[0]).max() <= 1
 
 
 def test_other_weights_than_those_saved_with_are_refused(opened: Open, tmp_path: Path) -> None:
@@ -263,6 +283,16 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
         open_video_generator("cogvideo", tmp_path, Pictures())  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="options steps"):
         open_video_generator("keyframe_flow", tmp_path, Pictures(), {"steps": 3})  # type: ignore[arg-type]
+
+
+def test_another_kind_than_the_models_own_begins_anew(tmp_path: Path) -> None:
+    from phosphene.pipelines.generators.video.keyframe_flow import KeyframeFlow
+
+    KeyframeFlow(None, correction=0.25).save(tmp_path)
+    own = open_video_generator("keyframe_flow", tmp_path, Pictures())  # type: ignore[arg-type]
+    assert own.settings["correction"] == "0.25"
+    with pytest.raises(AssetError):  # and not an error about what the folder holds
+        open_video_generator("ltx", tmp_path, Pictures())  # type: ignore[arg-type]
 
 
 def test_opening_by_name_and_place(sources: Callable[[str], str], tmp_path: Path) -> None:

@@ -136,11 +136,13 @@ def test_the_block_catches_attention_over_whole_clips_alone() -> None:
     words = torch.randn(2, 2, 7, 8)
     wanted = radial_attention(query, key, value, SMALL)
     dense, cross = (F.scaled_dot_product_attention(query, k, k) for k in (key, words))
-    with Radially(SMALL, dense_layers=1) as block:
+    with Radially(SMALL, dense_layers=1, layers=2) as block:
         assert torch.equal(F.scaled_dot_product_attention(query, key, key), dense)
         assert torch.equal(F.scaled_dot_product_attention(query, words, words), cross)
         found = F.scaled_dot_product_attention(query=query, key=key, value=value)
-    assert block.calls == 2
+        # The network runs again, and begins with a dense layer again.
+        assert torch.equal(F.scaled_dot_product_attention(query, key, key), dense)
+    assert block.calls == 3
     assert torch.equal(found, wanted)
     assert torch.equal(F.scaled_dot_product_attention(query, key, key), dense)
 
