@@ -93,7 +93,8 @@ class CogVideoX(PublishedVideo):
     def decode(self, latents: Tensor) -> Tensor:
         # Its decoder takes two latent frames at a time and remembers what it needs of earlier ones.
         shown = self.vae.decode(latents / self._scale).sample
-        return (shown[0].transpose(0, 1).cpu() / 2 + 0.5).clamp(0, 1)
+        frames: Tensor = (shown[0].transpose(0, 1).cpu() / 2 + 0.5).clamp(0, 1)
+        return frames
 
     def prepare(self, block: Block, noise: Tensor) -> Predict:
         dtype, known = self.network.dtype, torch.zeros_like(noise)

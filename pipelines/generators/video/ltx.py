@@ -93,7 +93,8 @@ class LTX(PublishedVideo):
             latents, self.vae.latents_mean, self.vae.latents_std, self.vae.config.scaling_factor
         )
         shown = self.vae.decode(plain, None).sample
-        return (shown[0].transpose(0, 1).cpu() / 2 + 0.5).clamp(0, 1)
+        frames: Tensor = (shown[0].transpose(0, 1).cpu() / 2 + 0.5).clamp(0, 1)
+        return frames
 
     def fixed(self, latents: Tensor, made: Tensor) -> Tensor:
         assert self._first is not None

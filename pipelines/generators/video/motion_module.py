@@ -39,7 +39,7 @@ def motion_places(unet: Any) -> dict[str, int]:
     >>> list(motion_places(unet).items())[:2]
     [('down_blocks.0.resnets.0', 8), ('down_blocks.1.attentions.0', 16)]
     """
-    found = {}
+    found: dict[str, int] = {}
     blocks = [(f"down_blocks.{i}", block) for i, block in enumerate(unet.down_blocks)]
     blocks.append(("mid_block", unet.mid_block))
     blocks += [(f"up_blocks.{i}", block) for i, block in enumerate(unet.up_blocks)]
@@ -196,7 +196,8 @@ def moving(unet: Any, motion: Any, n_frames: int, guesses: Tensor) -> Iterator[N
         return after
 
     def beside(_: nn.Module, __: Any, found: Tensor) -> Tensor:
-        return found + layers.guide(guesses.to(found.dtype))
+        guided: Tensor = found + layers.guide(guesses.to(found.dtype))
+        return guided
 
     hooks = [
         modules[place].register_forward_hook(hook(layers.layers[place.replace(".", "-")]))

@@ -138,10 +138,12 @@ def check_kernel(kernel: str, device: torch.device) -> None:
     check_option("radial_kernel", kernel, KERNELS)
     layout = RadialLayout(4, 96, block=32)
     stream = torch.Generator().manual_seed(0)
-    parts = [torch.randn(1, 2, layout.length, 16, generator=stream).to(device) for _ in range(3)]
-    wanted = radial_attention(*parts, layout, kernel="mask")  # type: ignore[misc]
+    query, key, value = (
+        torch.randn(1, 2, layout.length, 16, generator=stream).to(device) for _ in range(3)
+    )
+    wanted = radial_attention(query, key, value, layout, kernel="mask")
     try:
-        found = radial_attention(*parts, layout, kernel=kernel)  # type: ignore[misc, arg-type]
+        found = radial_attention(query, key, value, layout, kernel=kernel)  # type: ignore[arg-type]
     except Exception as error:  # missing compilers and kernels raise many kinds
         raise UsageError(
             f"radial attention by {kernel!r} does not work here ({str(error).splitlines()[0]})",

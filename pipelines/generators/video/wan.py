@@ -51,7 +51,7 @@ class Wan(PublishedVideo):
         )
 
     def tokens_per_frame(self) -> int:
-        _, down, across = self.network.config.patch_size
+        _, down, across = (int(side) for side in self.network.config.patch_size)
         _, _, height, width = self.latent_shape(1)
         return (height // down) * (width // across)
 
@@ -71,7 +71,8 @@ class Wan(PublishedVideo):
         # ones: memory grows with the frames that come out alone.
         mean, std = self._statistics(latents)
         shown = self.vae.decode(latents * std + mean).sample
-        return (shown[0].transpose(0, 1).cpu() / 2 + 0.5).clamp(0, 1)
+        frames: Tensor = (shown[0].transpose(0, 1).cpu() / 2 + 0.5).clamp(0, 1)
+        return frames
 
     def prepare(self, block: Block, noise: Tensor) -> Predict:
         dtype = self.network.dtype
