@@ -267,7 +267,8 @@ def _figures(
         error = (predicted - coefficients[own]).square().sum()
         spread = coefficients[own].square().sum()
         found[f"sub-{label} validation r2"] = float(1 - error / spread)
-    found["epochs"] = float(len(trained.result.history))
+    if trained.result.history:
+        found["epochs"] = float(len(trained.result.history))
     return found
 
 
@@ -323,9 +324,17 @@ def _protocol(
         "mask": sensors.protocol.info.describe(sensors.protocol.n_times),
         "normalisation": sensors.described,
     }
-    if not ridge:
+    if config.encoder == "canonical":
         update |= {
-            "averaging_train": "mean of a random number of repetitions at each step",
+            "validation_rule": "held-out training pictures, mean of their trials",
+            "selection_rule": "penalty and number of directions by reciprocal rank among held-out "
+            "pictures; prior, strength and guidance by rendering them",
+        }
+    elif not ridge:
+        update |= {
+            "averaging_train": "mean of a random number of repetitions at each step"
+            if config.network.training.average
+            else "mean of repetitions",
             "validation_rule": "held-out training pictures, mean of their trials",
             "selection_rule": "epoch with the best reciprocal rank among held-out pictures; "
             "prior, strength and guidance by rendering them",
