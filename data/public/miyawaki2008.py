@@ -142,7 +142,7 @@ def _trials(path: Path, labels: Array, space: VoxelSpace) -> tuple[Array, Array]
     change = series - fitted if centred else 100 * (series - fitted) / level
     starts = np.flatnonzero(~rest & np.r_[True, (labels[1:] != labels[:-1]).any(axis=1)])
     responses, patterns = [], []
-    for start in starts:
+    for start in starts.tolist():
         stop = start
         while stop < len(labels) and (labels[stop] == labels[start]).all():
             stop += 1

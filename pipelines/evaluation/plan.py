@@ -8,7 +8,8 @@ r of averaged trials as 1/r, so that with z the normal quantile of the accuracy
     1 / z² = a + b / n + c / r,    a, b, c >= 0,
 
 is fitted to all measured points and read off beyond them. Intervals come from drawing the left-out
-pictures anew, points and fit together. Test trials of the dataset are never touched.
+pictures anew, as those shown and as those they are told from, points and fit together. Test trials
+of the dataset are never touched.
 """
 
 from __future__ import annotations
@@ -50,18 +51,31 @@ class LearningPoint:
         Training trials, mean over folds.
     repetitions : int
         Test trials averaged per picture.
-    scores : ndarray of shape (n_pictures,)
-        Share of other pictures that each one is told from; NaN with too few trials.
+    folds : list of ndarray
+        Pictures of every fold.
+    wins : list of ndarray of shape (n_fold, n_fold)
+        Whether the prediction for one picture is more like it than like another (ties one half,
+        mean over draws of trials); NaN on the diagonal and with too few trials.
     """
 
     n_trials: float
     repetitions: int
-    scores: Array
+    folds: list[Array]
+    wins: list[Array]
 
     @property
     def accuracy(self) -> float:
-        """Mean over pictures."""
-        return float(np.nanmean(self.scores))
+        """Mean over pairs of pictures."""
+        return self.weighted(np.ones(1 + max(int(fold.max()) for fold in self.folds)))
+
+    def weighted(self, weights: Array) -> float:
+        """Return the accuracy with pictures counted ``weights`` times, as shown and as rivals."""
+        total = norm = 0.0
+        for fold, wins in zip(self.folds, self.wins, strict=True):
+            pair = np.where(np.isnan(wins), 0.0, np.outer(weights[fold], weights[fold]))
+            total += float((pair * np.nan_to_num(wins)).sum())
+            norm += float(pair.sum())
+        return total / norm if norm else float("nan")
 
 
 @dataclass(frozen=True)
@@ -189,9 +203,11 @@ def measure_points(
     folds = np.array_split(rng.permutation(len(pictures)), N_FOLDS)
     counts = np.bincount(codes)
     repetitions = range(1, min(MOST_REPETITIONS, int(np.median(counts))) + 1)
-    scores = {(share, r): np.full(len(pictures), np.nan) for share in SHARES for r in repetitions}
+    wins: dict[tuple[float, int], list[Array]] = {
+        (share, r): [] for share in SHARES for r in repetitions
+    }
     sizes: dict[float, list[int]] = {share: [] for share in SHARES}
-    variants: dict[str, Array] = {name: np.full(len(pictures), np.nan) for name in ("new", "again")}
+    variants: dict[str, list[Array]] = {"new": [], "again": []}
     jobs = [(fold, share) for fold in folds for share in SHARES]
     for fold, share in progress(jobs, label="learning curve", total=len(jobs)):
         inside = np.setdiff1d(np.arange(len(pictures)), fold)
@@ -201,25 +217,25 @@ def measure_points(
         test = np.flatnonzero(np.isin(codes, fold))
         predicted = _predict(recording, targets, train, test)
         for r in repetitions:
-            found = _scores(predicted, codes[test], targets, codes, fold, r, rng, train)
-            scores[share, r][fold] = found
+            found = _wins(predicted, codes[test], targets, codes, fold, r, rng, train)
+            wins[share, r].append(found)
     if counts.min() >= 2:
         for fold in folds:
             inside = np.setdiff1d(np.arange(len(pictures)), fold)
             test = np.flatnonzero(np.isin(codes, fold))
             for name, rows in _equal_sizes(codes, inside, rng).items():
                 predicted = _predict(recording, targets, rows, test)
-                variants[name][fold] = _scores(
-                    predicted, codes[test], targets, codes, fold, 1, rng, rows
-                )
+                found = _wins(predicted, codes[test], targets, codes, fold, 1, rng, rows)
+                variants[name].append(found)
     points = [
-        LearningPoint(float(np.mean(sizes[share])), r, scores[share, r])
+        LearningPoint(float(np.mean(sizes[share])), r, folds, wins[share, r])
         for share in SHARES
         for r in repetitions
     ]
-    new, again = (float(np.nanmean(variants[n])) if counts.min() >= 2 else 0.0
-                  for n in ("new", "again"))  # fmt: skip
-    return points, (new, again) if counts.min() >= 2 else None
+    if counts.min() < 2:
+        return points, None
+    new, again = (LearningPoint(0, 1, folds, variants[n]).accuracy for n in ("new", "again"))
+    return points, (new, again)
 
 
 def _equal_sizes(codes: Array, inside: Array, rng: np.random.Generator) -> dict[str, Array]:
@@ -251,7 +267,7 @@ def _predict(recording: Recording, targets: Array, train: Array, test: Array) ->
     return np.asarray(embedding.main.reshape(len(test), -1), dtype=np.float64)
 
 
-def _scores(
+def _wins(
     predicted: Array,
     shown: Array,
     targets: Array,
@@ -261,11 +277,11 @@ def _scores(
     rng: np.random.Generator,
     train: Array,
 ) -> Array:
-    """Return the two-way score of every picture of a fold, ``repetitions`` trials averaged."""
+    """Return which pictures of a fold win against which, ``repetitions`` trials averaged."""
     centre = targets[train].mean(axis=0)
     first = {int(code): row for row, code in reversed(list(enumerate(codes.tolist())))}
     truth = _unit(np.stack([targets[first[int(code)]] for code in fold]) - centre)
-    out = np.zeros((DRAWS, len(fold)))
+    out = np.zeros((DRAWS, len(fold), len(fold)))
     for draw in range(DRAWS):
         means = np.full((len(fold), predicted.shape[1]), np.nan)
         for place, code in enumerate(fold):
@@ -275,9 +291,9 @@ def _scores(
         likeness = _unit(means - centre) @ truth.T
         own = np.diag(likeness)[:, None]
         better = (own > likeness) + 0.5 * (own == likeness)
-        np.fill_diagonal(better, 0)
-        out[draw] = better.sum(axis=1) / (len(fold) - 1)
-        out[draw, np.isnan(own[:, 0])] = np.nan
+        np.fill_diagonal(better, np.nan)
+        better[np.isnan(own[:, 0])] = np.nan
+        out[draw] = better
     return np.asarray(out.mean(axis=0))
 
 
@@ -310,10 +326,10 @@ def _extrapolate(
 
     n = np.array([point.n_trials for point in points])
     r = np.array([point.repetitions for point in points], dtype=float)
-    scores = np.stack([point.scores for point in points])
     rng = np.random.default_rng(seed)
-    draws = rng.integers(0, scores.shape[1], (N_BOOTSTRAP, scores.shape[1]))
-    means = np.stack([np.nanmean(scores[:, rows], axis=1) for rows in draws])
+    n_pictures = 1 + max(int(fold.max()) for fold in points[0].folds)
+    draws = rng.multinomial(n_pictures, np.full(n_pictures, 1 / n_pictures), N_BOOTSTRAP)
+    means = np.array([[point.weighted(weights) for point in points] for weights in draws])
     largest = int(np.argmax(n - 1e-3 * r))
     tail = (1 - LEVEL) / 2
     low = float(np.quantile(means[:, largest], tail))
@@ -325,7 +341,7 @@ def _extrapolate(
             remedy="look at `phosphene prepare check`, choose another region, or record more: "
             "nothing can be extrapolated from chance",
         )
-    curve = fit_curve(n, r, np.nanmean(scores, axis=1))
+    curve = fit_curve(n, r, np.array([point.accuracy for point in points]))
     drawn = [fit_curve(n, r, accuracies) for accuracies in means]
     rows = []
     for multiple in MULTIPLES:
