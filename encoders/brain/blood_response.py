@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from phosphene.encoders.brain.receptive_fields import (
-    Population,
     ReceptiveFields,
 )
 from phosphene.errors import UsageError
@@ -31,8 +30,7 @@ SHAPES = ((1.4, 0.0), (2.0, 0.0), (2.0, 0.3), (2.7, 0.0), (2.7, 0.3))
 """Standard deviation of the response in seconds, and volume of the undershoot."""
 UNDERSHOOT = (6.0, 4.0)  # seconds from the peak to that of the undershoot, standard deviation
 SECONDS = 24.0
-ALIKE = 4.0  # neighbouring voxels share their field: so many count as one
-MOST = 300  # voxels that are asked
+MOST = 800  # voxels that are asked
 EVERYWHERE = 1e6  # degrees: no magnification
 LEAST = 0.02  # candidates below this probability are left out
 
@@ -95,7 +93,7 @@ class ResponsePosterior:
 def weigh_responses(
     fields: ReceptiveFields,
     bold: Array,
-    frames: Array,
+    seen: Array,
     rows: Array,
     tr: float,
     independent: float,
@@ -106,23 +104,26 @@ def weigh_responses(
     ----------
     fields : ReceptiveFields
         Fitted with some response; its voxels and population are used.
-    bold, frames, rows, tr
+    bold, seen, rows, tr
         See :meth:`ReceptiveFields.fit`.
     independent : float
         How many voxels of independent noise theirs amounts to.
     """
     voxels = fields.voxels_[np.sort(np.argsort(-fields.log_odds_, kind="stable")[:MOST])]
+    known, chosen = fields.population_, bold[:, voxels]
+    populations = (replace(known, fovea=EVERYWHERE), known)
 
     def evidence(peak: float, shape: tuple[float, float]) -> tuple[float, float]:
-        again = ReceptiveFields(
-            fields.grid, blood_response(tr, peak, *shape), correlation=fields.correlation
-        )
-        return _evidence(again, fields.population_, voxels, (bold, frames, rows))
+        """Return log evidence with centres anywhere on the grid, and what the fovea adds."""
+        response = blood_response(tr, peak, *shape)
+        again = ReceptiveFields(fields.grid, response, correlation=fields.correlation)
+        flat, total = again.log_evidence(chosen, seen, rows, populations)
+        return flat, total - flat
 
     shape = max(SHAPES, key=lambda one: sum(evidence(PRIOR[0], one)))
     found = [evidence(peak, shape) for peak in PEAKS]
     data, centres = np.array(found).T
-    log = data * min(1.0, independent / len(voxels)) + centres / ALIKE
+    log = data * min(1.0, independent / len(voxels)) + centres
     log -= 0.5 * ((np.array(PEAKS) - PRIOR[0]) / PRIOR[1]) ** 2
     probability = np.exp(log - log.max())
     probability /= probability.sum()
@@ -134,17 +135,3 @@ def weigh_responses(
         probability=probability[kept] / probability[kept].sum(),
         shape=shape,
     )
-
-
-def _evidence(
-    fields: ReceptiveFields, known: Population, voxels: Array, training: tuple[Array, Array, Array]
-) -> tuple[float, float]:
-    """Return log evidence with centres anywhere on the grid, and what the fovea adds to it."""
-    anywhere = replace(known, fovea=EVERYWHERE)
-    total, flat = (
-        np.logaddexp(
-            fields.fit(*training, voxels=voxels, population=population).log_odds_, 0.0
-        ).sum()
-        for population in (known, anywhere)
-    )
-    return float(flat), float(total - flat)

@@ -14,6 +14,7 @@ many voxels have no field are found from all voxels together (empirical Bayes).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,7 +169,7 @@ class ReceptiveFields:
     def fit(
         self,
         bold: Array,
-        frames: Array,
+        seen: Array,
         rows: Array,
         *,
         voxels: Array | None = None,
@@ -180,8 +181,8 @@ class ReceptiveFields:
         Parameters
         ----------
         bold : ndarray of shape (n, n_voxels)
-        frames : ndarray of shape (n, n_pixels)
-            0 to 1.
+        seen : ndarray of shape (n, n_cells)
+            :meth:`ReceptiveFieldGrid.drive` of the frames.
         rows : ndarray of shape (n,)
             Number of each volume, increasing. Nothing was shown before volume 0; what was shown
             before another stretch of successive volumes is not known and counts as noise.
@@ -195,8 +196,7 @@ class ReceptiveFields:
         """
         chosen = np.flatnonzero(bold.std(axis=0) > 0) if voxels is None else np.asarray(voxels)
         target = np.asarray(bold[:, chosen], dtype=np.float64)
-        driven = self._driven(frames, np.asarray(rows))
-        evidence = _Evidence(driven, target, self._whitener(np.asarray(rows)), self.grid)
+        driven, evidence = self._evidence(target, seen, np.asarray(rows))
         self.population_ = evidence.learn() if population is None else population
         odds = evidence.log_odds(self.population_)
         keep = np.arange(len(chosen))
@@ -215,18 +215,36 @@ class ReceptiveFields:
         self.baseline_ = (target[:, keep] - driven @ self.weights_).mean(axis=0)
         return self
 
-    def kernel(self, frames: Array) -> Array:
-        """Return what frames (n, n_pixels) do to the voxels, lag by lag (n_lags, n, n_kept)."""
-        each = self.grid.drive(frames) @ self.weights_
+    def log_evidence(
+        self, bold: Array, seen: Array, rows: Array, populations: Sequence[Population]
+    ) -> list[float]:
+        """Return the log evidence of all voxels together, against none having a field.
+
+        Parameters
+        ----------
+        bold, seen, rows
+            See :meth:`fit`.
+        populations : sequence of Population
+            One number for each.
+        """
+        _, evidence = self._evidence(np.asarray(bold, dtype=np.float64), seen, np.asarray(rows))
+        return [float(np.logaddexp(evidence.log_odds(one), 0.0).sum()) for one in populations]
+
+    def kernel(self, seen: Array) -> Array:
+        """Return what frames do to the voxels, lag by lag (n_lags, n, n_kept)."""
+        each = seen @ self.weights_
         return np.asarray(self.response.astype(np.float32)[:, None, None] * each)
 
-    def predict(self, frames: Array, rows: Array) -> Array:
+    def predict(self, seen: Array, rows: Array) -> Array:
         """Return the volumes (n, n_kept) of frames shown in succession, stretch by stretch."""
-        return np.asarray(self._driven(frames, np.asarray(rows)) @ self.weights_ + self.baseline_)
+        return np.asarray(self._driven(seen, np.asarray(rows)) @ self.weights_ + self.baseline_)
 
-    def _driven(self, frames: Array, rows: Array) -> Array:
+    def _evidence(self, target: Array, seen: Array, rows: Array) -> tuple[Array, _Evidence]:
+        driven = self._driven(seen, rows)
+        return driven, _Evidence(driven, target, self._whitener(rows), self.grid)
+
+    def _driven(self, seen: Array, rows: Array) -> Array:
         """Return what each cell sends to each volume (n, n_cells)."""
-        seen = self.grid.drive(frames)
         out = np.zeros(seen.shape)
         for piece in stretches(rows):
             out[piece] = _convolve(seen[piece], self.response)

@@ -107,21 +107,23 @@ class BarDecoder:
         """
         geometry = measure_bars(frames, pixels, rows)
         bars = BarFrames.of(geometry, pixels)
-        first = ReceptiveFields(ReceptiveFieldGrid.covering(pixels), blood_response(tr, FIRST_PEAK))
-        first.fit(bold, frames, rows, most=MOST)
+        grid = ReceptiveFieldGrid.covering(pixels)
+        seen, drawn = grid.drive(frames), grid.drive(bars.frames)
+        first = ReceptiveFields(grid, blood_response(tr, FIRST_PEAK))
+        first.fit(bold, seen, rows, most=MOST)
         target = bold[:, first.voxels_]
-        noise = VoxelNoise().fit(target - first.predict(frames, rows), stretches(rows))
+        noise = VoxelNoise().fit(target - first.predict(seen, rows), stretches(rows))
         first.correlation = noise.correlation_
-        posterior = weigh_responses(first, bold, frames, rows, tr, noise.independent_)
+        posterior = weigh_responses(first, bold, seen, rows, tr, noise.independent_)
         mean, spread, baseline = np.zeros(target.shape), 0.0, 0.0
         lagged = []
         for response, chance in zip(posterior.responses, posterior.probability, strict=True):
-            fields = ReceptiveFields(first.grid, response, correlation=noise.correlation_)
-            fields.fit(bold, frames, rows, voxels=first.voxels_, population=first.population_)
-            mean += chance * fields.predict(frames, rows)
+            fields = ReceptiveFields(grid, response, correlation=noise.correlation_)
+            fields.fit(bold, seen, rows, voxels=first.voxels_, population=first.population_)
+            mean += chance * fields.predict(seen, rows)
             spread = spread + chance * fields.spread_
             baseline = baseline + chance * fields.baseline_
-            lagged.append(fields.kernel(bars.frames))
+            lagged.append(fields.kernel(drawn))
         noise = VoxelNoise().fit(target - mean, stretches(rows), unknown=spread)
         whitened = [noise.whiten(part).astype(np.float32) for part in lagged]
         basis = _directions(np.concatenate([part[:, ::COARSE] for part in whitened]))
@@ -151,16 +153,14 @@ class BarDecoder:
     def decode_moving(self, bold: Array) -> tuple[Array, Array]:
         """Return mean frames (n, n_pixels) with the motion prior, and probability of a bar (n,).
 
-        A delay of the blood counts by its probability in training times how well sweeps explain
-        these volumes with it. Both ask volumes alone: no frame of theirs is looked at.
+        A delay of the blood counts by its probability in training; what these volumes say of it
+        is left aside.
         """
         observed = self.observe(bold)
-        found = [decode_sweeps(observed, kernel, self.bars) for kernel in self.kernels]
-        log = np.log(self.responses.probability) + [one.log_evidence for one in found]
-        weights = np.exp(log - log.max())
-        weights /= weights.sum()
-        places = sum(w * one.frames for w, one in zip(weights, found, strict=True))
-        places = np.asarray(places)[np.r_[0, np.arange(len(observed))]]
+        places = np.zeros((len(observed), len(self.bars.frames)))
+        for kernel, chance in zip(self.kernels, self.responses.probability, strict=True):
+            places += chance * decode_sweeps(observed, kernel, self.bars).frames
+        places = places[np.r_[0, np.arange(len(observed))]]
         return places @ self.bars.frames, places.sum(axis=1)
 
 

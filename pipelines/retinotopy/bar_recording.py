@@ -18,6 +18,7 @@ __all__ = ["BarRecording", "parse_ranges"]
 
 Array = np.ndarray[Any, Any]
 
+SCREEN = 10.0  # degrees: the height of a screen whose size is not known
 OFTEN = 0.25  # share of frames with a bar in which a pixel of the fixation mark is lit
 
 
@@ -45,7 +46,7 @@ class BarRecording:
     def read(cls, folder: str | os.PathLike[str]) -> BarRecording:
         """Read ``bars.npz`` (``bold``, ``video``, ``tr``) and ``grid_coordinates.tsv``.
 
-        Where the table is missing, degrees are replaced by pixels from the middle of the screen.
+        Where the table is missing, the screen is taken to be 10 degrees high.
 
         Raises
         ------
@@ -150,7 +151,7 @@ def _pixels(path: Path, height: int, width: int) -> Array:
     if not path.is_file():
         rows, columns = np.mgrid[:height, :width]
         x, y = columns - (width - 1) / 2, (height - 1) / 2 - rows
-        return np.c_[x.ravel(), y.ravel()].astype(np.float64)
+        return np.c_[x.ravel(), y.ravel()] * (SCREEN / height)
     import pandas as pd
 
     table = pd.read_csv(path, sep="\t")

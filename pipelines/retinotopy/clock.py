@@ -135,7 +135,7 @@ def mirrored_clock(frames: Array, has_bar: Array, train: Array, test: Array) -> 
     alike[np.ix_(train, train)] = norm[train] @ norm[train].T
     blank = inside & ~has_bar
     alike[np.ix_(blank, blank)] = 1.0
-    best, chosen = -np.inf, None
+    best, chosen = (-np.inf, 0), None
     for sign, offset in [(1, k) for k in range(-n + 1, n) if k] + [(-1, k) for k in range(2 * n)]:
         partner = sign * train + offset
         valid = (partner >= 0) & (partner < n)
@@ -144,7 +144,10 @@ def mirrored_clock(frames: Array, has_bar: Array, train: Array, test: Array) -> 
         rows, partner = rows[both], partner[both]
         if (has_bar[rows] | has_bar[partner]).sum() < FEWEST:
             continue
-        score = float(alike[rows, partner].mean())
+        reached = sign * test + offset
+        reached = reached[(reached >= 0) & (reached < n)]
+        # Of several that explain training alike, the one that says something of the test.
+        score = round(float(alike[rows, partner].mean()), 6), int(inside[reached].sum())
         if score > best:
             best, chosen = score, (sign, offset)
     out = np.tile(frames[train].mean(axis=0), (len(test), 1))

@@ -1,4 +1,4 @@
-"""The sum over all successions of sweeps equals their enumeration; the linear filter its formula."""
+"""The sum over successions of sweeps equals their enumeration; the linear filter its formula."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def toy() -> tuple[BarFrames, Array]:
 
 
 def test_without_data_all_directions_are_alike() -> None:
-    bars, pixels = toy()
+    bars, _ = toy()
     kernel = np.zeros((3, len(bars.frames), 2))
     found = decode_sweeps(np.zeros((30, 2)), kernel, bars)
     assert found.log_evidence == pytest.approx(0, abs=1e-6)

@@ -68,15 +68,17 @@ def centres(fields: ReceptiveFields) -> Array:
 def test_planted_fields_are_found(grid: ReceptiveFieldGrid) -> None:
     frames = design("rlud")
     data = volumes(frames, 4.5)
-    fields = ReceptiveFields(grid, blood_response(TR, 4.5)).fit(data, frames, np.arange(len(data)))
+    fields = ReceptiveFields(grid, blood_response(TR, 4.5)).fit(
+        data, grid.drive(frames), np.arange(len(data))
+    )
     np.testing.assert_allclose(centres(fields)[:3], CENTRES, atol=0.35)
     assert (fields.log_odds_[:3] > 20).all()
     assert (fields.log_odds_[3:] < 3).all()
-    predicted = fields.predict(frames, np.arange(len(data)))
+    predicted = fields.predict(grid.drive(frames), np.arange(len(data)))
     assert np.corrcoef(predicted[:, 0], data[:, 0])[0, 1] > 0.9
     assert predicted[:, 3:].std() < 0.05
     kept = ReceptiveFields(grid, blood_response(TR, 4.5)).fit(
-        data, frames, np.arange(len(data)), most=3
+        data, grid.drive(frames), np.arange(len(data)), most=3
     )
     assert kept.voxels_.tolist() == [0, 1, 2]
 
@@ -84,7 +86,9 @@ def test_planted_fields_are_found(grid: ReceptiveFieldGrid) -> None:
 def test_what_was_not_shown_stays_unknown(grid: ReceptiveFieldGrid) -> None:
     frames = design("rlrl")
     data = volumes(frames, 4.5)
-    fields = ReceptiveFields(grid, blood_response(TR, 4.5)).fit(data, frames, np.arange(len(data)))
+    fields = ReceptiveFields(grid, blood_response(TR, 4.5)).fit(
+        data, grid.drive(frames), np.arange(len(data))
+    )
     weights = fields.weights_[:, 0] / fields.weights_[:, 0].sum()
     mean = weights @ grid.centre
     spread = np.sqrt(weights @ (grid.centre - mean) ** 2)
@@ -97,9 +101,9 @@ def test_a_voxel_alone_equals_itself_among_others(grid: ReceptiveFieldGrid) -> N
     frames = design("rd")
     rows, data = np.arange(len(frames)), volumes(frames, 4.5)
     response = blood_response(TR, 4.5)
-    both = ReceptiveFields(grid, response).fit(data, frames, rows)
+    both = ReceptiveFields(grid, response).fit(data, grid.drive(frames), rows)
     one = ReceptiveFields(grid, response).fit(
-        data, frames, rows, voxels=np.array([1]), population=both.population_
+        data, grid.drive(frames), rows, voxels=np.array([1]), population=both.population_
     )
     np.testing.assert_allclose(one.weights_[:, 0], both.weights_[:, 1], atol=1e-5)
 
@@ -107,12 +111,12 @@ def test_a_voxel_alone_equals_itself_among_others(grid: ReceptiveFieldGrid) -> N
 def test_the_kernel_adds_up_to_the_prediction(grid: ReceptiveFieldGrid) -> None:
     frames = design("rd")
     rows, data = np.arange(len(frames)), volumes(frames, 4.5)
-    fields = ReceptiveFields(grid, blood_response(TR, 4.5)).fit(data, frames, rows)
-    kernel = fields.kernel(frames)
+    fields = ReceptiveFields(grid, blood_response(TR, 4.5)).fit(data, grid.drive(frames), rows)
+    kernel = fields.kernel(grid.drive(frames))
     summed = np.tile(fields.baseline_, (len(frames), 1))
     for lag in range(len(kernel)):
         summed[lag:] += kernel[lag, : len(frames) - lag]
-    np.testing.assert_allclose(summed, fields.predict(frames, rows), atol=1e-4)
+    np.testing.assert_allclose(summed, fields.predict(grid.drive(frames), rows), atol=1e-4)
 
 
 def test_the_delay_of_the_blood_is_found_where_bars_go_both_ways(
@@ -120,8 +124,10 @@ def test_the_delay_of_the_blood_is_found_where_bars_go_both_ways(
 ) -> None:
     frames = design("rlud")
     rows, data = np.arange(len(frames)), volumes(frames, 3.5)
-    fields = ReceptiveFields(grid, blood_response(TR, 4.0)).fit(data, frames, rows, most=3)
-    found = weigh_responses(fields, data, frames, rows, TR, independent=3)
+    fields = ReceptiveFields(grid, blood_response(TR, 4.0)).fit(
+        data, grid.drive(frames), rows, most=3
+    )
+    found = weigh_responses(fields, data, grid.drive(frames), rows, TR, independent=3)
     assert abs(found.mean_peak - 3.5) < 0.5
     assert found.probability.sum() == pytest.approx(1)
 
@@ -155,6 +161,6 @@ def test_without_fields_or_volumes_it_says_so(grid: ReceptiveFieldGrid) -> None:
     noise = np.random.default_rng(0).normal(size=(len(frames), 5))
     fields = ReceptiveFields(grid, blood_response(TR, 4.5))
     with pytest.raises(InputError, match="none of 5 voxels"):
-        fields.fit(noise, frames, np.arange(len(frames)), most=0)
+        fields.fit(noise, grid.drive(frames), np.arange(len(frames)), most=0)
     with pytest.raises(InputError, match="5 training volumes"):
-        fields.fit(noise[:5], frames[:5], np.arange(5))
+        fields.fit(noise[:5], grid.drive(frames[:5]), np.arange(5))
