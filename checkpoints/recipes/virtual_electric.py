@@ -36,10 +36,11 @@ class ElectricRecipe(Config):
     """Sizes of everything; the defaults are those of the weights that are shipped."""
 
     modality: Literal["eeg", "meg"] = "eeg"
-    subjects: tuple[str, ...] = ("01", "02")
-    scenes: int = 6_000  # to each subject
+    subjects: tuple[str, ...] = ("01",)
+    scenes: int = 6_000  # to each subject, for training
+    other_scenes: int = 10  # of the test split, shown along and never used
     repetitions: int = 4
-    encoder: str = "ridge"
+    encoder: str = "canonical"
 
     @property
     def preset(self) -> str:
@@ -127,6 +128,35 @@ def _following(recording: Recording, earlier: list[Recording]) -> Recording:
     return replace(recording, trials=trials)
 
 
+def recordings(recipe: ElectricRecipe, work: Path) -> Path:
+    """Do what ``phosphene simulate`` and ``phosphene prepare arrays`` do for every subject."""
+    from phosphene.data.readers import read_recording
+    from phosphene.data.virtual import choose_stimuli
+    from phosphene.data.virtual.electric import epochs_path, write_electric
+
+    folder = work / recipe.preset
+    for label in recipe.subjects:
+        done = (folder / "dataset.json").is_file()
+        if done and label in CanonicalDataset.open(folder).file.subjects:
+            continue
+        simulated = work / f"{recipe.preset}-{label}"
+        if not (simulated / "dataset_description.json").is_file():
+            stimuli = choose_stimuli(
+                recipe.other_scenes, seed=TRAINING_SEED, training=recipe.scenes
+            )
+            write_electric(
+                simulated, VirtualHead(label, recipe.preset), stimuli,
+                repetitions=recipe.repetitions, seed=TRAINING_SEED,
+            )  # fmt: skip
+        epochs = epochs_path(simulated, label, recipe.modality)
+        recording = read_recording(epochs, subject=label, modality=recipe.modality)
+        write_subject(
+            folder, recording, simulated / "stimuli", name=f"virtual {recipe.preset}",
+            licence="Apache-2.0 (simulated, no human data)", source=epochs.name, dtype="float16",
+        )  # fmt: skip
+    return folder
+
+
 def decoder(recipe: ElectricRecipe, work: Path) -> Path:
     """Train with ``phosphene train``; target and generator stay in ``virtual-fmri``."""
     from phosphene.pipelines.training.electric_decoder import (
@@ -134,15 +164,14 @@ def decoder(recipe: ElectricRecipe, work: Path) -> Path:
         train_electric_decoder,
     )
 
-    electric_recordings(
-        work / recipe.preset, list(recipe.subjects), recipe.preset,
-        scenes=recipe.scenes, repetitions=recipe.repetitions,
-    )  # fmt: skip
     config = ElectricDecoderConfig(
-        dataset=str(work / recipe.preset),
+        dataset=str(recordings(recipe, work)),
         output=str(work / f"virtual-{recipe.modality}"),
         subjects=recipe.subjects,
         encoder=recipe.encoder,
+        prior="identity",
+        strengths=(1.0,),
+        validation_pictures=16,
         keep_base=True,
         half=True,
     )
