@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from phosphene.checkpoints.recipes.running import publish_weights, run_stages
 from phosphene.checkpoints.recipes.scene_pictures import scene_pictures
 from phosphene.checkpoints.recipes.virtual_recordings import virtual_recordings
 from phosphene.config import Config
@@ -241,30 +242,12 @@ def decoder(recipe: FmriRecipe, work: Path) -> Path:
 
 def publish(recipe: FmriRecipe, work: Path) -> Path:
     """Copy the model beside the registry and enter its identity there."""
-    import shutil
-
-    import yaml
-
-    from phosphene.checkpoints.registry import HERE
-    from phosphene.storage import hash_file, write_text
-
-    made, place = work / "virtual-fmri", HERE / "weights" / "virtual-fmri"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(made, place)
-    size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
-    models = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8")) or {}
-    models["virtual-fmri"] = {
-        "modality": "fmri",
-        "source": "package:weights/virtual-fmri",
-        "licence": "Apache-2.0",
-        "description": f"virtual subjects {', '.join(recipe.subjects)} ({recipe.preset}), "
+    return publish_weights(
+        work / "virtual-fmri",
+        modality="fmri",
+        description=f"virtual subjects {', '.join(recipe.subjects)} ({recipe.preset}), "
         f"{recipe.shown_scenes} scenes x {recipe.repetitions}; never human data",
-        "sha256": hash_file(place / "model_index.json"),
-        "megabytes": round(size / 1e6, 1),
-        "default": True,
-    }
-    write_text(HERE / "models.yaml", yaml.safe_dump(models, sort_keys=True))
-    return place
+    )
 
 
 def _stage(folder: Path, train: Callable[[Path], Any], *, seed: int) -> Path:
@@ -293,20 +276,10 @@ STAGES: dict[str, Callable[[FmriRecipe, Path], Any]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the recipe from the command line."""
-    import argparse
-    import logging
-    import time
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modality", choices=["fmri"])
-    parser.add_argument("--work", type=Path, default=Path("phosphene-recipe"))
-    parser.add_argument("--stage", choices=list(STAGES), action="append")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO)
-    for name in options.stage or STAGES:
-        start = time.perf_counter()
-        STAGES[name](FmriRecipe(), options.work)
-        print(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes", flush=True)
+    run_stages(
+        FmriRecipe(), STAGES, words=__doc__, work="phosphene-recipe", modality="fmri",
+        arguments=arguments,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
