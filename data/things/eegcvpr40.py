@@ -27,10 +27,11 @@ from phosphene.types import Recording
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CONFOUND", "prepare_eegcvpr40"]
+__all__ = ["CONFOUND", "CONFOUND_WORDS", "prepare_eegcvpr40"]
 
 Array = np.ndarray[Any, Any]
 CONFOUND = "block_design_confound"
+CONFOUND_WORDS = f"careful: {CONFOUND}: every class was shown in one block of time"
 RATE, FIRST, LAST = 1000.0, 20, 460  # hertz, and the samples that everybody uses
 KIND = "the recordings of EEGCVPR40 (eeg_55_95_std.pth or one of its siblings)"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from phosphene.data.things.eegcvpr40 import CONFOUND, CONFOUND_WORDS
 from phosphene.schemas import EvaluatedMetric, EvaluationFile
 
 __all__ = ["statistics_words", "summary_lines"]
@@ -17,6 +18,9 @@ def summary_lines(result: EvaluationFile) -> list[str]:
     collapsed = [metric.id for metric in result.metrics if metric.collapsed]
     if collapsed:
         lines.append(f"careful: most predictions are the same to {', '.join(collapsed)}")
+    training = result.protocol.training
+    if CONFOUND in f"{result.protocol.truth} {'' if training is None else training.dataset}":
+        lines.append(CONFOUND_WORDS)
     if result.n_seen_in_training:
         lines.append(
             f"careful: {result.n_seen_in_training} of {len(result.items)} items show pictures "

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from phosphene.data.canonical import CanonicalDataset
-from phosphene.data.things.eegcvpr40 import CONFOUND
+from phosphene.data.pictures import write_picture
+from phosphene.data.things.eegcvpr40 import CONFOUND, CONFOUND_WORDS
 
 
 @pytest.fixture
@@ -68,3 +69,22 @@ def test_a_malicious_file_is_refused_and_nothing_runs(tmp_path: Path, cli: Any) 
                   tmp_path / "out", "--block-design")  # fmt: skip
     outcome.refuses(3, "nothing of it was executed")
     assert not mark.exists()
+
+
+def test_every_result_says_it(files: tuple[Path, Path], tmp_path: Path, cli: Any) -> None:
+    """The words go from the dataset into the scores, printed and stored."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "images"
+    for k in range(9):
+        write_picture(folder / f"n_{k}.png", rng.integers(0, 256, (8, 8, 1), dtype=np.uint8))
+    cli("prepare eegcvpr40", "--source", files[0], "--splits", files[1], "--images", folder,
+        "--output", tmp_path / "out", "--block-design", "--subject", "1",
+        "--subject", "2").succeeds()  # fmt: skip
+    for name in ("n_7", "n_8"):  # those of the test
+        (tmp_path / "made").mkdir(exist_ok=True)
+        (tmp_path / "made" / f"{name}.png").write_bytes((folder / f"{name}.png").read_bytes())
+    outcome = cli("evaluate", "--predictions", tmp_path / "made", "--truth", tmp_path / "out",
+                  "--output", tmp_path / "scores", "--metric", "pixcorr/strict-v1")  # fmt: skip
+    outcome.succeeds()
+    assert CONFOUND_WORDS in outcome.out
+    assert CONFOUND in (tmp_path / "scores" / "evaluation.json").read_text()
