@@ -2,9 +2,10 @@
 
 ``lsa`` (least squares, all) has one regressor per trial. ``lss`` (least squares, separate) fits a
 model per trial: its own regressor, one for the other trials of its kind, and one for each other
-kind (Mumford et al. 2012, *NeuroImage* 59); it varies less where responses overlap. Nilearn makes
-the regressors. Ordinary least squares are linear in the series, so the betas of all trials and
-voxels are one product of a matrix (n_trials, n_volumes) with the series.
+kind, or one for all others where kinds name what was shown (Mumford et al. 2012, *NeuroImage* 59);
+it varies less where responses overlap. Nilearn makes the regressors. Ordinary least squares are
+linear in the series, so the betas of all trials and voxels are one product of a matrix
+(n_trials, n_volumes) with the series.
 """
 
 from __future__ import annotations
@@ -86,7 +87,11 @@ def beta_weights(
     if model == "lsa":
         found = _all_together(regressors, rest)
     else:
-        found = _one_by_one(regressors, rest, events.trials["kind"].to_numpy())
+        kinds = events.trials["kind"].astype(str).to_numpy()
+        # Kinds that name what was shown are (nearly) one per trial: the rest is one kind then.
+        if not events.named or len(np.unique(kinds)) > len(kinds) / 2:
+            kinds = np.full(len(kinds), "trial")
+        found = _one_by_one(regressors, rest, kinds)
     out = np.zeros((len(trials), len(frame_times)))
     out[:, rows] = found
     return out

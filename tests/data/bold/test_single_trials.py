@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import nibabel
@@ -52,6 +53,18 @@ def test_betas_equal_those_of_nilearn(model: str) -> None:
         table = found.trials[["onset", "duration"]].assign(trial_type=names)
         expected = by_nilearn(series, pd.concat([table, button], ignore_index=True), "mine")
         np.testing.assert_allclose(betas[row], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_kinds_of_one_trial_each_are_one_kind(named: bool) -> None:
+    """Else every other trial would have a regressor of its own, which is the other model."""
+    rng = np.random.default_rng(2)
+    found = dataclasses.replace(events(["a", "b", "c", "d", "e", "f"]), named=named)
+    series = rng.normal(size=(VOLUMES, 3))
+    betas = beta_weights(found, np.arange(VOLUMES) * TR) @ series
+    names = np.array(["other", "other", "mine", "other", "other", "other"])
+    table = found.trials[["onset", "duration"]].assign(trial_type=names)
+    np.testing.assert_allclose(betas[2], by_nilearn(series, table, "mine"), atol=1e-6)
 
 
 def test_volumes_that_are_left_out_have_no_weight() -> None:
