@@ -271,7 +271,7 @@ class MindEyePrior(LearnedPrior):
             left = (1 - then - drawn.square()).clamp_min(0).sqrt()
             current = then.sqrt() * clean + left * guess + drawn * more[:, number]
         if self.class_token_length:
-            return clean / clean[:, :1].norm(dim=-1, keepdim=True)
+            clean = clean / torch.linalg.vector_norm(clean[:, :1], dim=-1, keepdim=True)
         return clean
 
     def _before(self, time: int) -> Tensor:

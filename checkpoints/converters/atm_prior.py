@@ -122,7 +122,10 @@ class ATMPrior(Family):
     def convert(self, state: State, request: Request) -> Converted:
         prior, hidden, dropped = prior_of(state)
         subject, target = request.subject, VIT_H(prior.dim)
-        config = {"voxels": {subject: prior.dim}, "targets": {"pooled": [prior.dim]}}
+        config: dict[str, Any] = {
+            "voxels": {subject: prior.dim},
+            "targets": {"pooled": [prior.dim]},
+        }
         with_nothing = {"unused": GivenEmbedding(**config).state_dict()["unused"]}
         parts = ModelParts(
             encoder=filled(GivenEmbedding, config, with_nothing),

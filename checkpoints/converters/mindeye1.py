@@ -59,11 +59,18 @@ def _encoder_keys() -> list[Key]:
     for name, shape in (("0.weight", ("h", "h")), ("0.bias", ("h",)), ("1.weight", ("h",)),
                         ("1.bias", ("h",))):  # fmt: skip
         keys.append(Key(f"{V}mlp.{{b}}.{name}", f"enc.mlp.{{b}}.{name}", shape))
-    sizes = {0: ("d",), 2: ("p", "d"), 3: ("p",), 5: ("p", "p"), 6: ("p",), 8: ("d", "p")}
-    for number, shape in sizes.items():
+    sizes: dict[int, tuple[str, ...]] = {
+        0: ("d",),
+        2: ("p", "d"),
+        3: ("p",),
+        5: ("p", "p"),
+        6: ("p",),
+        8: ("d", "p"),
+    }
+    for number, axes in sizes.items():
         name = f"projector.{number}."
-        keys.append(Key(f"{V}{name}weight", f"enc.{name}weight", shape))
-        keys.append(Key(f"{V}{name}bias", f"enc.{name}bias", shape[:1]))
+        keys.append(Key(f"{V}{name}weight", f"enc.{name}weight", axes))
+        keys.append(Key(f"{V}{name}bias", f"enc.{name}bias", axes[:1]))
     return keys
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from phosphene.checkpoints.converters.key_map import Key
 from phosphene.data.conform import SensorProtocol
 from phosphene.data.sensor_preprocessing import Noise, SensorPreprocessor
 from phosphene.encoders.stimulus.published import PublishedTarget
-from phosphene.errors import UsageError
+from phosphene.errors import UsageError, check_option
 from phosphene.pipelines.generators.on_demand import OnDemand
 from phosphene.pipelines.model_folder import ModelParts
 from phosphene.priors.base import Prior
@@ -255,8 +255,9 @@ def model_of_sensors(
 ) -> ModelParts:
     """Return the parts of a model of EEG or MEG that takes trials as they are."""
     words = encoder.signal
-    modality = request.settings.get("modality")
-    modality = modality or ("meg" if words.n_chans in MEG_SENSORS else "eeg")
+    named = request.settings.get("modality") or ("meg" if words.n_chans in MEG_SENSORS else "eeg")
+    meg = check_option("--set modality", str(named), ("eeg", "meg")) == "meg"
+    modality: Literal["eeg", "meg"] = "meg" if meg else "eeg"
     info = SensorInfo(tuple(words.ch_names), float(words.sfreq), 0.0, unit="whitened")
     sensors = SensorProtocol(modality, info, words.n_times)
     # Weights come without statistics of their recordings: nothing is taken away or scaled.

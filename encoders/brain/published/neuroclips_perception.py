@@ -99,7 +99,7 @@ class _Spread(nn.Module):
     def forward(self, voxels: Tensor) -> Tensor:
         mixed = _mix(self.lin0(voxels), self.mixer_blocks1, self.mixer_blocks2)
         spread: Tensor = self.lin1(mixed)
-        return spread.unflatten(1, (self.frames, -1))
+        return spread.view(len(spread), self.frames, -1)
 
 
 def _mixer(size: int, layers: int) -> nn.Sequential:
