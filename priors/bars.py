@@ -87,7 +87,7 @@ def measure_bars(frames: Array, pixels: Array, rows: Array) -> BarGeometry:
     return BarGeometry(
         width=float(np.median(width[bars])),
         speed=float(np.median(steps)),
-        aperture=_aperture(lit[bars].any(axis=0), pixels),
+        aperture=_aperture(np.asarray(lit[bars].any(axis=0)), pixels),
         shown=len(bars) / len(lit),
     )
 
@@ -97,7 +97,7 @@ def _aperture(lit: Array, pixels: Array) -> Array:
     offset = np.abs(pixels - (pixels.min(axis=0) + pixels.max(axis=0)) / 2)
     far = np.hypot(*offset.T)
     inside: Array = (offset <= offset[lit].max(axis=0) + 1e-6).all(axis=1)
-    return inside & (far <= far[lit].max() + 1e-6)
+    return np.asarray(inside & (far <= far[lit].max() + 1e-6))
 
 
 @dataclass(frozen=True, eq=False)

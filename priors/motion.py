@@ -125,7 +125,7 @@ class _Lattice:
     def _fit(self, observed: Array, sweep: _Sweep) -> Array:
         """Return log likelihood against blank, plus log prior, of every onset."""
         fit = np.empty(len(self.onsets))
-        for number, onset in enumerate(self.onsets):
+        for number, onset in enumerate(self.onsets.tolist()):
             low, high = max(0, onset), min(self.n, onset + len(sweep.left))
             left = sweep.left[low - onset : high - onset]
             fit[number] = (left * (observed[low:high] - left / 2)).sum() if high > low else 0.0

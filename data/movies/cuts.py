@@ -50,7 +50,8 @@ def cuts_of(distances: Array, fps: float) -> tuple[float, ...]:
     >>> cuts_of(np.array([0.0, 0.01, 0.02, 0.9, 0.01, 0.0]), fps=2.0)
     (1.5,)
     """
-    reach, cuts = max(2, round(AROUND * fps)), []
+    reach = max(2, round(AROUND * fps))
+    cuts: list[float] = []
     for frame in np.argsort(-distances, kind="stable"):
         value = distances[frame]
         if value < LEAST:

@@ -334,7 +334,7 @@ class _Evidence:
             for block in self._blocks(np.arange(self.y.shape[1]))
         ]
         share = np.log(population.share) - np.log1p(-population.share)
-        return np.concatenate(found).astype(np.float64) + share
+        return np.asarray(np.concatenate(found).astype(np.float64) + share)
 
     def weights(self, keep: Array, population: Population) -> tuple[Array, Array]:
         """Return probability times mean amplitude (n_cells, n_kept), and what stays unknown."""

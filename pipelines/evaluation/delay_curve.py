@@ -210,7 +210,7 @@ def _common(starts: list[Array]) -> Array:
 
 
 def _rows(clips: MovieClips, starts: Array) -> Array:
-    return clips.rows[np.isin(np.round(clips.start, 6), starts), 0]
+    return np.asarray(clips.rows[np.isin(np.round(clips.start, 6), starts), 0])
 
 
 def _shown(clips: MovieClips, dataset: MovieDataset) -> Array:

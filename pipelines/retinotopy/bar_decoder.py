@@ -115,7 +115,8 @@ class BarDecoder:
         noise = VoxelNoise().fit(target - first.predict(seen, rows), stretches(rows))
         first.correlation = noise.correlation_
         posterior = weigh_responses(first, bold, seen, rows, tr, noise.independent_)
-        mean, spread, baseline = np.zeros(target.shape), 0.0, 0.0
+        mean = np.zeros(target.shape)
+        spread, baseline = np.zeros(len(first.voxels_)), np.zeros(len(first.voxels_))
         lagged = []
         for response, chance in zip(posterior.responses, posterior.probability, strict=True):
             fields = ReceptiveFields(grid, response, correlation=noise.correlation_)

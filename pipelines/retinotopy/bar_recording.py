@@ -151,7 +151,7 @@ def _pixels(path: Path, height: int, width: int) -> Array:
     if not path.is_file():
         rows, columns = np.mgrid[:height, :width]
         x, y = columns - (width - 1) / 2, (height - 1) / 2 - rows
-        return np.c_[x.ravel(), y.ravel()] * (SCREEN / height)
+        return np.asarray(np.c_[x.ravel(), y.ravel()] * (SCREEN / height))
     import pandas as pd
 
     table = pd.read_csv(path, sep="\t")
@@ -161,14 +161,18 @@ def _pixels(path: Path, height: int, width: int) -> Array:
             expected=f"x and y of {height} x {width} pixels",
             remedy="write one row per pixel, column of pixels by column",
         )
-    x, y = (table[name].to_numpy(float).reshape(width, height).T for name in ("x", "y"))
-    if not np.isfinite(x).all() or np.ptp(x, axis=0).max() > np.ptp(x) * 0.01:
-        raise InputError(
-            f"x in {path} is not the same all along a column of pixels",
-            expected="rows that go through columns of pixels, each from top to bottom",
-            remedy="sort the table by x, then by y downwards",
+    for by_column in (True, False):
+        x, y = (
+            part.reshape(width, height).T if by_column else part.reshape(height, width)
+            for part in (table[name].to_numpy(float) for name in ("x", "y"))
         )
-    return np.c_[x.ravel(), y.ravel()]
+        if np.isfinite(x + y).all() and np.ptp(x, axis=0).max() <= 0.01 * np.ptp(x):
+            return np.asarray(np.c_[x.ravel(), y.ravel()])
+    raise InputError(
+        f"x in {path} is not the same all along a column of pixels",
+        expected="rows that go through columns of pixels, each from top to bottom",
+        remedy="sort the table by x, then by y downwards",
+    )
 
 
 def parse_ranges(text: str, n: int, flag: str) -> Array:

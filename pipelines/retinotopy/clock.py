@@ -153,7 +153,7 @@ def mirrored_clock(frames: Array, has_bar: Array, train: Array, test: Array) -> 
     out = np.tile(frames[train].mean(axis=0), (len(test), 1))
     if chosen is not None:
         for number, row in enumerate(test):
-            partner = chosen[0] * int(row) + chosen[1]
-            if 0 <= partner < n and inside[partner]:
-                out[number] = frames[partner]
+            twin = chosen[0] * int(row) + chosen[1]
+            if 0 <= twin < n and inside[twin]:
+                out[number] = frames[twin]
     return out
