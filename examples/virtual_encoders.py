@@ -255,6 +255,7 @@ def adapted(
 
     encoder = copy.deepcopy(encoder)
     name, more = encoder.name, {"batch_size": 64, "patience": 8, "warmup_steps": 20, "most": 50}
+    more |= {"learning_rate": 5e-4}
     with Cost() as cost:
         settings = bench.settings(name, ["01"], 1, seed, **more)
         materials = bench.materials([new], preprocessor, settings)

@@ -195,7 +195,7 @@ class NetworkEncoder(nn.Module, Component, ABC):
         self.__dict__["_recorded_config"]["voxels"] = dict(self.voxels)
         self.make_subject(label, int(n_voxels))
         self.start_subject(label)
-        self.to(device=like.device, dtype=like.dtype)
+        self.to(device=like.device, dtype=like.dtype).train(self.training)
 
     def check_new(self, subject: str) -> str:
         """Return the label of a subject that it does not know yet."""

@@ -20,7 +20,7 @@ from phosphene.component import record_config
 from phosphene.encoders.brain.base import subject_key
 from phosphene.encoders.brain.cluster_attention import ClusterAttention, cluster_slots
 from phosphene.encoders.brain.query_transformer import QueryTransformer
-from phosphene.encoders.brain.voxel_clusters import cluster_voxels, nearest_voxels
+from phosphene.encoders.brain.voxel_clusters import borrow_from_neighbours, cluster_voxels
 from phosphene.encoders.brain.voxel_profiles import ProfileBasis
 from phosphene.encoders.brain.voxel_readout import VoxelReadout
 from phosphene.errors import InputError, UsageError, check_option
@@ -197,13 +197,11 @@ class BITEncoder(QueryTransformer):
         known = torch.cat([one.profile for one in others])
         embeddings = torch.cat([one.embedding for one in others])
         clusters = torch.cat([one.cluster for one in others])
-        near = nearest_voxels(profile.to(known), known, neighbours)
-        length = known.norm(dim=1)[near].mean(1).clamp_min(1e-12)
-        relative = (profile.to(known).norm(dim=1) / length).clamp_max(1)
+        found, nearest = borrow_from_neighbours(profile, known, embeddings, neighbours)
         own = self._of(subject)
         own.profile.copy_(profile)
-        own.embedding.copy_(embeddings[near].mean(1) * relative[:, None])
-        own.assign(clusters[near[:, 0]])
+        own.embedding.copy_(found)
+        own.assign(clusters[nearest])
 
     def _check_profile(self, subject: str, profile: Tensor) -> None:
         wanted = (self.voxels[self._check_subject(subject)], self.profile_size)

@@ -14,8 +14,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from phosphene.component import record_config
-from phosphene.encoders.brain.base import NetworkEncoder, subject_key
+from phosphene.encoders.brain.base import subject_key
 from phosphene.encoders.brain.latent_head import LatentHead
+from phosphene.encoders.brain.linear_reader import LinearReader
 from phosphene.errors import InputError
 
 __all__ = ["MindEye1Encoder", "make_projector"]
@@ -23,7 +24,7 @@ __all__ = ["MindEye1Encoder", "make_projector"]
 PREFIX = "voxel2clip."
 
 
-class MindEye1Encoder(NetworkEncoder):
+class MindEye1Encoder(LinearReader):
     """Modules have the published names: ``lin0``, ``mlp``, ``lin1``, ``projector``.
 
     The original knows one subject; here each has a ``lin0`` of its own and the rest is shared.
@@ -41,6 +42,8 @@ class MindEye1Encoder(NetworkEncoder):
         Of the low-level head.
     dropout : sequence of 2 float
         After the first layer, and in the residual ones.
+    profile_size : int
+        Numbers in the kept response profile of a voxel, which new subjects start by; 0 keeps none.
     """
 
     name = "mindeye1"
@@ -55,6 +58,7 @@ class MindEye1Encoder(NetworkEncoder):
         projector_width: int = 2048,
         latent_channels: tuple[int, int, int] = (64, 128, 256),
         dropout: tuple[float, float] = (0.5, 0.15),
+        profile_size: int = 0,
     ) -> None:
         super().__init__(voxels, targets)
         self.width, self.first_dropout = width, dropout[0]
@@ -75,12 +79,18 @@ class MindEye1Encoder(NetworkEncoder):
             self.pooled = nn.Linear(width, self.targets["pooled"][0])
         if "lowlevel" in self.targets:
             self.lowlevel = LatentHead(width, self.targets["lowlevel"], latent_channels)
+        self.keep_profiles(profile_size)
 
     def make_subject(self, subject: str, n_voxels: int) -> None:
         self.lin0[subject_key(subject)] = nn.Sequential(
             nn.Linear(n_voxels, self.width), nn.LayerNorm(self.width), nn.GELU(),
             nn.Dropout(self.first_dropout),
         )  # fmt: skip
+
+    def linear_of(self, subject: str) -> nn.Linear:
+        found = self.lin0[subject_key(subject)][0]  # type: ignore[index]
+        assert isinstance(found, nn.Linear)
+        return found
 
     def start_subject(self, subject: str) -> None:
         self._start_like_others(subject, self.lin0)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from phosphene.component import record_config
 from phosphene.encoders.brain.base import NetworkEncoder, subject_key
 from phosphene.encoders.brain.latent_head import LatentHead
+from phosphene.encoders.brain.linear_reader import LinearReader
 from phosphene.encoders.brain.mindeye1 import make_projector
 from phosphene.errors import InputError, UsageError
 
@@ -45,7 +46,7 @@ class FactorisedHead(nn.Module):
         return found
 
 
-class MindEye2Encoder(NetworkEncoder):
+class MindEye2Encoder(LinearReader):
     """A linear map per subject (``ridge``) and what they share (``backbone``).
 
     Parameters
@@ -69,6 +70,8 @@ class MindEye2Encoder(NetworkEncoder):
     projected : bool
         Whether the tokens that are predicted are those of the retrieval head, as later work with
         this network has them.
+    profile_size : int
+        Numbers in the kept response profile of a voxel, which new subjects start by; 0 keeps none.
     """
 
     name = "mindeye2"
@@ -85,6 +88,7 @@ class MindEye2Encoder(NetworkEncoder):
         latent_channels: tuple[int, int, int] = (32, 64, 128),
         dropout: float = 0.15,
         projected: bool = False,
+        profile_size: int = 0,
     ) -> None:
         super().__init__(voxels, targets)
         if faithful and ("tokens" not in self.targets or "pooled" in self.targets):
@@ -102,6 +106,7 @@ class MindEye2Encoder(NetworkEncoder):
             depth=(4 if faithful else 0) if depth is None else depth, dropout=dropout,
             projected=projected,
         )  # fmt: skip
+        self.keep_profiles(profile_size)
 
     def make_subject(self, subject: str, n_voxels: int) -> None:
         self._linears[subject_key(subject)] = nn.Linear(n_voxels, self.width)
@@ -110,6 +115,11 @@ class MindEye2Encoder(NetworkEncoder):
     def _linears(self) -> nn.ModuleDict:
         found = self.ridge["linears"]
         assert isinstance(found, nn.ModuleDict)
+        return found
+
+    def linear_of(self, subject: str) -> nn.Linear:
+        found = self._linears[subject_key(subject)]
+        assert isinstance(found, nn.Linear)
         return found
 
     def start_subject(self, subject: str) -> None:

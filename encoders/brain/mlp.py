@@ -9,12 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from phosphene.component import record_config
-from phosphene.encoders.brain.base import NetworkEncoder, subject_key
+from phosphene.encoders.brain.base import subject_key
+from phosphene.encoders.brain.linear_reader import LinearReader
 
 __all__ = ["MLPEncoder"]
 
 
-class MLPEncoder(NetworkEncoder):
+class MLPEncoder(LinearReader):
     """A linear map per subject, shared residual layers, a linear head per part.
 
     Parameters
@@ -26,6 +27,8 @@ class MLPEncoder(NetworkEncoder):
     depth : int
         Hidden layers after the subject's own.
     dropout : float
+    profile_size : int
+        Numbers in the kept response profile of a voxel, which new subjects start by; 0 keeps none.
     """
 
     name = "mlp"
@@ -38,6 +41,7 @@ class MLPEncoder(NetworkEncoder):
         width: int = 1024,
         depth: int = 2,
         dropout: float = 0.3,
+        profile_size: int = 0,
     ) -> None:
         super().__init__(voxels, targets)
         self.width = width
@@ -51,9 +55,15 @@ class MLPEncoder(NetworkEncoder):
         self.heads = nn.ModuleDict(
             {part: nn.Linear(width, math.prod(shape)) for part, shape in self.targets.items()}
         )
+        self.keep_profiles(profile_size)
 
     def make_subject(self, subject: str, n_voxels: int) -> None:
         self.reader[subject_key(subject)] = nn.Linear(n_voxels, self.width)
+
+    def linear_of(self, subject: str) -> nn.Linear:
+        found = self.reader[subject_key(subject)]
+        assert isinstance(found, nn.Linear)
+        return found
 
     def start_subject(self, subject: str) -> None:
         self._start_like_others(subject, self.reader)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from phosphene.errors import InputError
 from phosphene.seeds import item_seed
 
-__all__ = ["cluster_voxels", "nearest_voxels"]
+__all__ = ["borrow_from_neighbours", "cluster_voxels", "nearest_voxels"]
 
 BLOCK = 4096
 SLACK = 1.25  # largest cluster over the mean
@@ -117,3 +117,30 @@ def nearest_voxels(profiles: Tensor, known: Tensor, k: int) -> Tensor:
     rows, columns = F.normalize(profiles, dim=1), F.normalize(known, dim=1)
     k = min(k, len(known))
     return torch.cat([(block @ columns.T).topk(k, dim=1).indices for block in rows.split(BLOCK)])
+
+
+def borrow_from_neighbours(
+    profiles: Tensor, known: Tensor, values: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """Return what known voxels with similar profiles have, on average.
+
+    Parameters
+    ----------
+    profiles : Tensor of shape (n, p)
+    known : Tensor of shape (m, p)
+    values : Tensor of shape (m, d)
+    k : int
+        Neighbours of each.
+
+    Returns
+    -------
+    values : Tensor of shape (n, d)
+        Weaker where a profile is shorter than its neighbours' on average.
+    nearest : Tensor of shape (n,)
+        Place of the nearest.
+    """
+    profiles = profiles.to(known)
+    near = nearest_voxels(profiles, known, k)
+    length = known.norm(dim=1)[near].mean(1).clamp_min(1e-12)
+    relative = (profiles.norm(dim=1) / length).clamp_max(1)
+    return values[near].mean(1) * relative[:, None], near[:, 0]

@@ -49,7 +49,7 @@ class AdaptConfig(NetworkTraining):
     subject: str
     everything: bool = False
     training: EngineConfig = EngineConfig(
-        epochs=50, batch_size=64, learning_rate=1e-3, weight_decay=0.01, warmup_steps=20,
+        epochs=50, batch_size=64, learning_rate=5e-4, weight_decay=0.01, warmup_steps=20,
         patience=8,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from phosphene.data.pictures import fit_pictures
 from phosphene.data.preprocessing import Preprocessor
 from phosphene.encoders.brain import BRAIN_ENCODERS
 from phosphene.encoders.brain.base import NetworkEncoder
+from phosphene.encoders.brain.linear_reader import LinearReader
 from phosphene.encoders.brain.roi_transformer import RegionTransformerEncoder
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import UsageError, check_option
@@ -49,6 +50,7 @@ from phosphene.workfolder import WorkFolder
 __all__ = ["EncoderChoice", "NetworkConfig", "find_recipe", "train_network"]
 
 SETTINGS = "settings.json"
+PROFILE_SIZE = 48
 WORK = "encoder-training"
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -208,6 +210,9 @@ def make_encoder(
             materials, config, asked if isinstance(asked, int) else PARCELS
         )
         options = options | {"regions": names if isinstance(asked, int) else asked}
+    n_pictures = len(next(iter(materials.objective.targets.values())))
+    if issubclass(kind, LinearReader) and n_pictures >= 4 * PROFILE_SIZE:
+        options = {"profile_size": PROFILE_SIZE} | options  # for subjects that are added later
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(item_seed(config.seed, "weights", "encoder", 0))
         try:

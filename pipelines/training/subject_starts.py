@@ -19,6 +19,7 @@ from torch import Tensor
 from phosphene.data.readers.atlas import read_atlas
 from phosphene.encoders.brain.base import NetworkEncoder
 from phosphene.encoders.brain.bit import BITEncoder
+from phosphene.encoders.brain.linear_reader import LinearReader
 from phosphene.encoders.brain.roi_transformer import RegionTransformerEncoder
 from phosphene.encoders.brain.voxel_profiles import ProfileBasis, voxel_profiles
 from phosphene.encoders.brain.voxel_regions import (
@@ -35,6 +36,8 @@ from phosphene.types import Recording, VoxelSpace
 __all__ = ["find_regions", "profiles_of", "start_new_subject", "start_subjects"]
 
 PARCELS = 16
+SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
+BLOCK = 256  # trials at a time
 
 
 def start_subjects(
@@ -60,6 +63,9 @@ def start_subjects(
         basis, profiles = profiles_of(encoder, materials, None, config.seed)
         profiles = _learned(encoder, profiles, materials, config, folder, frozen=False)
         encoder.align(profiles, basis, seed=config.seed)
+    if isinstance(encoder, LinearReader) and encoder.profile_size:
+        basis, profiles = profiles_of(encoder, materials, None, config.seed)
+        encoder.align(profiles, basis)
     if isinstance(encoder, RegionTransformerEncoder):
         for subject, one in regions.items():
             encoder.assign_regions(subject, one)
@@ -78,13 +84,39 @@ def start_new_subject(
         _, profiles = profiles_of(encoder, materials, basis, config.seed)
         profiles = _learned(encoder, profiles, materials, config, folder, frozen=True)
         encoder.align_subject(subject, profiles[subject])
+    if isinstance(encoder, LinearReader) and (known := encoder.profile_basis) is not None:
+        _, profiles = profiles_of(encoder, materials, known, config.seed)
+        encoder.align_subject(subject, profiles[subject])
+        _scale(encoder, subject, materials)
     if isinstance(encoder, RegionTransformerEncoder):
         encoder.assign_regions(subject, _regions_like(encoder, materials.recordings[0], config))
         encoder.start_subject(subject)
 
 
+@torch.no_grad()
+def _scale(encoder: LinearReader, subject: str, materials: Materials) -> None:
+    """Scale what neighbours say to what predicts the training trials best; they may be wrong."""
+    objective, part = materials.objective, encoder.main_part
+    weight = encoder.linear_of(subject).weight
+    borrowed, errors = weight.clone(), []
+    training = encoder.training
+    encoder.eval()
+    for scale in SCALES:
+        weight.copy_(scale * borrowed)
+        error = 0.0
+        for rows in torch.arange(len(objective.items)).split(BLOCK):
+            tried = objective.items.rows[rows]
+            voxels = objective.store.mean(subject, tried, tried >= 0).to(weight)
+            found = encoder.predict(encoder.read(subject, voxels))[part].float().cpu()
+            truth = objective.targets[part][objective.items.target[rows]].float().cpu()
+            error += float((found - truth).square().sum())
+        errors.append(error)
+    weight.copy_(SCALES[int(np.argmin(errors))] * borrowed)
+    encoder.train(training)
+
+
 def profiles_of(
-    encoder: BITEncoder, materials: Materials, basis: ProfileBasis | None, seed: int
+    encoder: BITEncoder | LinearReader, materials: Materials, basis: ProfileBasis | None, seed: int
 ) -> tuple[ProfileBasis, dict[str, Tensor]]:
     """Return the response profiles of all voxels of the training, and what they were found with."""
     objective = materials.objective

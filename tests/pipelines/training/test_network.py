@@ -274,14 +274,14 @@ def wait_for(running: list[subprocess.Popen[str]]) -> None:
 def test_two_processes_write_one_model(
     tiny_dataset: Path, tiny_parts_folder: Path, tmp_path: Path
 ) -> None:
-    """As the documentation launches them: `accelerate launch ... phosphene train encoder ...`."""
-    script = tmp_path / "phosphene.py"
+    """As the documentation launches them; without a GPU `--multi_gpu` starts them on the CPU."""
+    script = tmp_path / "start.py"
     script.write_text("from phosphene.cli.app import main\nmain()\n")
     port = ranks(2)[0]["MASTER_PORT"]
     launcher = [
-        "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", port,
-        str(script),
+        "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", port, str(script),
     ]  # fmt: skip
     wait_for([run_training(tiny_dataset, tiny_parts_folder, tmp_path / "m", launcher=launcher)])
     assert load_model(str(tmp_path / "m")).encoder.subjects == ["01", "02"]
