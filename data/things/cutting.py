@@ -22,7 +22,15 @@ from phosphene.types import Modality, Recording
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cut", "Cutting", "cut_trials", "held_out_pictures", "to_recording", "whiten_sessions"]
+__all__ = [
+    "Cut",
+    "Cutting",
+    "compact",
+    "cut_trials",
+    "held_out_pictures",
+    "to_recording",
+    "whiten_sessions",
+]
 
 Array = np.ndarray[Any, Any]
 BLOCK = 512
@@ -217,7 +225,9 @@ def to_recording(
         table["repetition"] = table.groupby("stimulus_id").cumcount() + 1
         data = np.empty(cut.data.shape, dtype=np.float16)
         for start in range(0, len(order), BLOCK):
-            data[start : start + BLOCK] = _small(cut, order[start : start + BLOCK])
+            data[start : start + BLOCK], _ = compact(
+                cut.data[order[start : start + BLOCK]], cut.info
+            )
     names = table["split"].where(table["split"] != "validation", "train")
     table["trial"] = [
         f"{name}-{number:06d}"
@@ -229,19 +239,25 @@ def to_recording(
     return Recording(data, modality, label, complete_trials(table, len(data)), info=stored)
 
 
-def _small(cut: Cut, rows: Array) -> Array:
-    """Return trials in a unit that float16 has room for."""
-    values = np.asarray(cut.data[rows], np.float32) * _scale(cut.info)
+def compact(data: Array, info: SensorInfo) -> tuple[Array, SensorInfo]:
+    """Return trials in float16, in a unit that it has room for.
+
+    Raises
+    ------
+    InputError
+        If a value is too large or not finite.
+    """
+    unit = SMALL[info.unit][0] if info.unit in SMALL else info.unit
     with np.errstate(over="ignore"):
-        small = values.astype(np.float16)
+        small = (np.asarray(data, np.float32) * _scale(info)).astype(np.float16)
     if not np.isfinite(small).all():
         raise InputError(
             "signals too large for float16, or not finite",
-            expected=f"values within {np.finfo(np.float16).max:g} "
-            f"{SMALL.get(cut.info.unit, (cut.info.unit,))[0]}",
+            expected=f"values within {np.finfo(np.float16).max:g} {unit}",
             remedy="filter the recording (--highpass), or leave bad channels out",
         )
-    return small
+    stored = SensorInfo(info.ch_names, info.sfreq, info.tmin, info.positions, unit, info.reference)
+    return small, stored
 
 
 def _averaged(cut: Cut, table: pd.DataFrame, order: Array) -> tuple[pd.DataFrame, Array]:

@@ -23,6 +23,7 @@ from phosphene.data.readers.epochs import choose_channels, sensors_of
 from phosphene.data.things.cutting import (
     Cut,
     Cutting,
+    compact,
     held_out_pictures,
     to_recording,
     whiten_sessions,
@@ -224,9 +225,11 @@ def _read_epochs(path: Path, attributes: SampleAttributes, label: str) -> Cut:
     kind, picks = choose_channels(epochs.info, "meg", str(path))
     info = sensors_of(epochs.info, picks, kind, tmin=float(epochs.tmin))
     rows = np.flatnonzero(~catch)
-    data = np.empty((len(rows), len(picks), len(epochs.times)), dtype=np.float32)
+    data = np.empty((len(rows), len(picks), len(epochs.times)), dtype=np.float16)
+    small = info
     for start in range(0, len(rows), BLOCK):
         part = rows[start : start + BLOCK]
         with reading(path, "the official epochs of THINGS-MEG"):
-            data[start : start + BLOCK] = epochs[part].get_data(picks=picks, verbose="error")
-    return Cut(data, info, table.iloc[rows].reset_index(drop=True))
+            block = epochs[part].get_data(picks=picks, verbose="error")
+        data[start : start + BLOCK], small = compact(block, info)
+    return Cut(data, small, table.iloc[rows].reset_index(drop=True))

@@ -10,7 +10,7 @@ import numpy as np
 
 from phosphene.data.readers.damage import reading
 from phosphene.data.readers.epochs import choose_channels, sensors_of
-from phosphene.data.things.cutting import Cut, Cutting, cut_trials
+from phosphene.data.things.cutting import Cut, Cutting, compact, cut_trials
 from phosphene.data.things.sample_attributes import CATCH, SampleAttributes, shown_table
 from phosphene.errors import InputError
 from phosphene.names import require
@@ -80,6 +80,7 @@ def read_runs(
         rows = told[(told["session_nr"] == number[0]) & (told["run_nr"] == number[1])]
         table = shown_table(rows, f"the table for {path.name}")
         data, info, late, wrong = _one_run(path, rows, table, cutting)
+        data, info = compact(data, info)
         if first is not None and info.hash != first.hash:
             raise InputError(
                 f"{path} has {info.describe()}",
