@@ -18,18 +18,19 @@ from torch import Tensor
 from phosphene.batches import in_equal_blocks
 from phosphene.component import Component, record_config
 from phosphene.encoders.brain.ridge import ALPHAS
-from phosphene.encoders.brain.ridge_solver import solve_ridge
+from phosphene.encoders.brain.ridge_solver import RidgeSolution, solve_ridge
 from phosphene.encoders.brain.ridge_spectrum import decompose
 from phosphene.errors import InputError, UsageError
 from phosphene.names import check_subject
 
-__all__ = ["HEADS", "VideoRidge"]
+__all__ = ["HEADS", "VideoRidge", "voxel_weights"]
 
 Array = np.ndarray[Any, Any]
 HEADS = ("tokens", "features", "lowlevel", "flow", "motion_energy", "cut")
 """Keyframe embedding; features of a second network; perception flow; optical flow; how much
 changes; whether a new scene begins. A model may leave some out, tokens excepted."""
 BLOCK = 32
+DIRECTIONS, LEAST_WEIGHT = 24, 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,9 @@ class VideoRidge(Component):
         Directions that all heads share.
     alphas : sequence of float
         Candidates, as multiples of the mean eigenvalue of the windows' Gram matrix.
+    weigh : bool
+        Whether each head has its own penalty per voxel, by how much that voxel tells of the head
+        (:func:`voxel_weights`): motion is told by few voxels, which all others would drown.
 
     References
     ----------
@@ -76,6 +80,7 @@ class VideoRidge(Component):
         n_volumes: int,
         rank: int = 96,
         alphas: Sequence[float] = ALPHAS,
+        weigh: bool = True,
     ) -> None:
         unknown = sorted(set(heads) - set(HEADS))
         if unknown or "tokens" not in heads or n_volumes < 1 or rank < 1:
@@ -84,7 +89,7 @@ class VideoRidge(Component):
                 expected=f"tokens and others among {', '.join(HEADS)}; 1 or more of both",
             )
         self.heads = {name: tuple(int(k) for k in heads[name]) for name in HEADS if name in heads}
-        self.n_volumes, self.rank, self.alphas = n_volumes, rank, list(alphas)
+        self.n_volumes, self.rank, self.alphas, self.weigh = n_volumes, rank, list(alphas), weigh
         self.subjects_: dict[str, _Subject] = {}
         self.left_out_: dict[str, Tensor] = {}
 
@@ -120,51 +125,62 @@ class VideoRidge(Component):
         -------
         dict of str to float
             Per head the share of variance explained in movies left out, and its alpha relative
-            to the mean eigenvalue.
+            to the mean eigenvalue. Weights of voxels have seen these movies: the figures are
+            slightly too high and serve to choose, not to report.
         """
         label = check_subject(subject)
         X = torch.from_numpy(np.ascontiguousarray(windows)).float().flatten(1)
         Y, scales = self._scaled(targets, len(X))
-        codes = np.repeat(np.arange(len(self.heads)), self._sizes)
-        spectrum = decompose(X)
-        unit = float(spectrum.eigenvalues.mean())
-        solution = solve_ridge(
-            spectrum,
-            Y,
-            [alpha * unit for alpha in self.alphas],
-            groups=groups,
-            target_groups=codes,
-            form="dual",
-            keep_left_out=True,
-        )
-        assert solution.inputs is not None
-        assert solution.left_out is not None
-        assert solution.errors is not None
-        # n clips, t targets, n much smaller than t: directions come from the clips' side.
-        fitted = (solution.inputs @ solution.inputs.T) @ solution.weights
-        basis = _directions(fitted, self.rank)
+        summary, parts = {}, []
+        for head, y in zip(self.heads, Y.split(self._sizes, dim=1), strict=True):
+            weight = voxel_weights(X, y, groups, self.n_volumes) if self.weigh else None
+            spectrum = decompose(X if weight is None else X * weight)
+            unit = float(spectrum.eigenvalues.mean())
+            solution = solve_ridge(
+                spectrum,
+                y,
+                [alpha * unit for alpha in self.alphas],
+                groups=groups,
+                form="dual",
+                keep_left_out=True,
+            )
+            parts.append((solution, weight))
+            assert solution.errors is not None
+            summary[f"{head}_left_out_r2"] = 1 - float(solution.errors.min())
+            summary[f"{head}_alpha"] = float(solution.alphas[0]) / unit
         factor = torch.from_numpy(np.repeat(scales, self._sizes)).float()
-        left_out = (solution.left_out - solution.y_mean) @ basis.T @ basis * factor
-        self.subjects_[label] = _Subject(
-            x_mean=solution.x_mean,
-            trunk=solution.inputs.T @ (solution.weights @ basis.T),
-            y_mean=solution.y_mean * factor,
-            heads=basis * factor,
-            cut_scale=self._calibrate(left_out, targets),
-        )
-        parts = (left_out + solution.y_mean * factor).split(self._sizes, dim=1)
-        self.left_out_ = {
-            head: part.unflatten(1, shape)
-            for (head, shape), part in zip(self.heads.items(), parts, strict=True)
-        }
-        best = solution.errors.min(axis=0)
-        summary = {
-            f"{head}_left_out_r2": 1 - float(e) for head, e in zip(self.heads, best, strict=True)
-        }
-        firsts = np.cumsum([0, *self._sizes[:-1]])
-        for head, column in zip(self.heads, firsts, strict=True):
-            summary[f"{head}_alpha"] = float(solution.alphas[column]) / unit
+        self.subjects_[label], left_out = self._joined(X.mean(0), parts, factor)
+        if "cut" in self.heads:
+            score = (left_out["cut"] - targets["cut"].float().mean(0)).flatten().double().numpy()
+            shown = targets["cut"].flatten().double().numpy()
+            self.subjects_[label].cut_scale[:] = torch.tensor(_logistic(score, shown))
+        self.left_out_ = left_out
         return summary
+
+    def _joined(
+        self, x_mean: Tensor, parts: Sequence[tuple[RidgeSolution, Tensor | None]], factor: Tensor
+    ) -> tuple[_Subject, dict[str, Tensor]]:
+        """Return one trunk for all heads, and the left-out predictions it would make."""
+        fitted = []
+        for solution, _ in parts:
+            assert solution.inputs is not None
+            # n clips, t targets, n much smaller than t: directions come from the clips' side.
+            fitted.append((solution.inputs @ solution.inputs.T) @ solution.weights)
+        basis = _directions(torch.cat(fitted, dim=1), self.rank)
+        trunk: Tensor = torch.zeros(len(x_mean), len(basis))
+        columns = basis.split(self._sizes, dim=1)
+        left = []
+        for (solution, weight), own in zip(parts, columns, strict=True):
+            assert solution.inputs is not None
+            assert solution.left_out is not None
+            share = solution.inputs.T @ (solution.weights @ own.T)
+            trunk += share if weight is None else share * weight[:, None]
+            left.append(solution.left_out - solution.y_mean)
+        y_mean = torch.cat([solution.y_mean for solution, _ in parts]) * factor
+        kept = (torch.cat(left, dim=1) @ basis.T @ basis) * factor + y_mean
+        found = dict(zip(self.heads, kept.split(self._sizes, dim=1), strict=True))
+        left_out = {head: found[head].unflatten(1, shape) for head, shape in self.heads.items()}
+        return _Subject(x_mean, trunk, y_mean, basis * factor, torch.zeros(2)), left_out
 
     def _scaled(self, targets: Mapping[str, Tensor], n: int) -> tuple[Tensor, Array]:
         """Return all targets side by side, each head of total variance 1, and their scales."""
@@ -181,17 +197,6 @@ class VideoRidge(Component):
             parts.append(flat / scale)
             scales.append(scale)
         return torch.cat(parts, dim=1), np.array(scales)
-
-    def _calibrate(self, left_out: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Return slope and offset of the logistic curve from left-out cut scores to cuts.
-
-        Scores (n, t) are those of fits without the clip's movie, brought to the directions that
-        are kept, relative to their mean.
-        """
-        if "cut" not in self.heads:
-            return torch.zeros(2)
-        score = left_out[:, -self._sizes[-1] :].flatten().double().numpy()
-        return torch.tensor(_logistic(score, targets["cut"].flatten().double().numpy())).float()
 
     def encode(self, subject: str, windows: Array) -> dict[str, Tensor]:
         """Return every head of each clip (n, *shape); a batch gives what its rows give alone.
@@ -267,6 +272,38 @@ class VideoRidge(Component):
             self.subjects_[label] = own
 
 
+def voxel_weights(X: Tensor, Y: Tensor, groups: Sequence[Any], n_volumes: int) -> Tensor:
+    """Return the square root of each input's prior variance (p,), mean square about 1.
+
+    The product of two covariances with the targets, each from one half of the movies, is an
+    unbiased estimate of the squared covariance: voxels without signal get 0 on average. It is
+    summed over the main directions of the targets and over the volumes of a window.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, p)
+    Y : Tensor of shape (n, t)
+    groups : sequence of length n
+        Movie of each clip.
+    n_volumes : int
+        Inputs are volumes by voxels, in this order.
+    """
+    centred = Y - Y.mean(0)
+    values, vectors = torch.linalg.eigh((centred @ centred.T).double())
+    kept = slice(-min(DIRECTIONS, len(values)), None)
+    share = (values[kept].clamp(min=0) / values.clamp(min=0).sum().clamp(min=1e-30)).float()
+    scores = vectors[:, kept].float() * len(Y) ** 0.5
+    _, codes = np.unique(np.asarray(groups), return_inverse=True)
+    halves = []
+    for half in (codes % 2 == 0, codes % 2 == 1):
+        rows = torch.from_numpy(np.flatnonzero(half))
+        x, z = X[rows] - X[rows].mean(0), scores[rows] - scores[rows].mean(0)
+        halves.append(x.T @ z / len(rows))
+    told = ((halves[0] * halves[1]) @ share).view(n_volumes, -1).sum(0).clamp(min=0)
+    weight = (LEAST_WEIGHT + told / told.mean().clamp(min=1e-30)).sqrt()
+    return weight.repeat(n_volumes)
+
+
 def _directions(fitted: Tensor, rank: int) -> Tensor:
     """Return the orthonormal directions (r, t) in which fitted values (n, t) vary most."""
     values, vectors = torch.linalg.eigh((fitted @ fitted.T).double())
@@ -286,7 +323,7 @@ def _logistic(score: Array, shown: Array) -> tuple[float, float]:
     X = np.stack([score / unit, np.ones_like(score)], axis=1)
     w = np.array([0.0, np.log(shown.mean() / (1 - shown.mean()))])
     for _ in range(50):
-        p = 1 / (1 + np.exp(-X @ w))
+        p = 1 / (1 + np.exp(-np.clip(X @ w, -30, 30)))
         hessian = (X * (p * (1 - p))[:, None]).T @ X + 1e-6 * np.eye(2)
         step = np.linalg.solve(hessian, X.T @ (shown - p))
         w = w + step

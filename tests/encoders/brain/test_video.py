@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from phosphene.encoders.brain.video import VideoRidge
+from phosphene.encoders.brain.video import VideoRidge, voxel_weights
 from phosphene.errors import InputError, UsageError
 
 HEADS = {"tokens": [2, 3], "lowlevel": [2, 1, 2, 2], "flow": [2, 2, 2, 2], "cut": [2]}
@@ -35,7 +35,7 @@ def planted(
 
 def test_with_one_alpha_and_full_rank_it_is_the_ridge_of_scikit_learn() -> None:
     windows, targets, groups = planted()
-    encoder = VideoRidge(HEADS, 2, rank=100, alphas=[0.1])
+    encoder = VideoRidge(HEADS, 2, rank=100, alphas=[0.1], weigh=False)
     encoder.fit("01", windows, targets, groups)
     flat = windows.reshape(len(windows), -1).astype(np.float64)
     unit = np.linalg.svd(flat - flat.mean(0), compute_uv=False) ** 2
@@ -44,6 +44,27 @@ def test_with_one_alpha_and_full_rank_it_is_the_ridge_of_scikit_learn() -> None:
         expected = Ridge(alpha=0.1 * unit.mean()).fit(flat, targets[head].flatten(1)).predict(flat)
         np.testing.assert_allclose(decoded[head].flatten(1), expected, atol=2e-3)
         assert decoded[head].shape[1:] == tuple(HEADS[head])
+
+
+def test_voxels_that_tell_of_a_head_weigh_more() -> None:
+    draw = np.random.default_rng(0)
+    windows = draw.normal(size=(200, 2, 50)).astype(np.float32)
+    flow = torch.from_numpy(windows[:, 0, :3] @ draw.normal(size=(3, 8)).astype(np.float32))
+    groups = [row // 20 for row in range(200)]
+    X = torch.from_numpy(windows).flatten(1)
+    weight = voxel_weights(X, flow, groups, 2)
+    assert torch.equal(weight[:50], weight[50:])  # one per voxel, for all its volumes
+    assert weight[:3].min() > 3 * weight[3:50].mean()
+    noisy = flow.view(200, 2, 2, 2, 1) + 4 * torch.randn(200, 2, 2, 2, 1)
+    scores = []
+    for weigh in (False, True):
+        encoder = VideoRidge({"tokens": [8], "flow": [2, 2, 2, 1]}, 2, weigh=weigh)
+        fresh = draw.normal(size=(200, 2, 50)).astype(np.float32)
+        encoder.fit("01", windows, {"tokens": flow, "flow": noisy}, groups)
+        truth = fresh[:, 0, :3] @ np.linalg.lstsq(windows[:, 0, :3], flow.numpy(), rcond=None)[0]
+        found = encoder.encode("01", fresh)["flow"].flatten(1).numpy()
+        scores.append(np.corrcoef(found.ravel(), truth.ravel())[0, 1])
+    assert scores[1] > scores[0] + 0.02
 
 
 def test_a_head_of_noise_takes_nothing_from_the_others() -> None:
