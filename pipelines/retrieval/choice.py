@@ -21,7 +21,8 @@ __all__ = ["FLAT_BELOW", "Choice", "bytes_per_vector", "choose", "half_of_memory
 
 Kind = Literal["flat", "hnsw", "ivfpq"]
 FLAT_BELOW = 100_000
-LINKS, CONSTRUCTION, EFFORT = 32, 100, 256  # HNSW: links per node, candidates of building, search
+LINKS, CONSTRUCTION = 32, 100  # HNSW: links per node, candidates of building
+LEAST, MOST, NUMBERS = 256, 1024, 1 << 17  # HNSW: candidates of searching, and numbers in them
 PARTS, REDUCED = 128, 256  # IVF-PQ: codes of 4 bits per vector, principal components they are of
 PROBED, CANDIDATES = 0.375, 500  # IVF-PQ: share of the lists that is visited, re-ranked
 BLOCK = 32  # IVF-PQ: codes that lie together; the last block of a list is half empty on average
@@ -69,10 +70,19 @@ def choose(n: int, dimension: int, *, kind: str = "auto", memory: float | None =
             reason = f"a graph of {graph / 1e9:.2f} GB exceeds the budget of {budget / 1e9:.2f} GB"
     parameters: dict[str, int | float | str] = {"reason": reason}
     if kind == "hnsw":
-        parameters |= {"links": LINKS, "construction": CONSTRUCTION, "effort": EFFORT}
+        parameters |= {"links": LINKS, "construction": CONSTRUCTION, "effort": _effort(dimension)}
     elif kind == "ivfpq":
         parameters |= _quantiser(n, dimension)
     return Choice(kind, parameters)  # type: ignore[arg-type]
+
+
+def _effort(dimension: int) -> int:
+    """Return how many candidates a walk through the graph keeps: more where vectors are short.
+
+    Decoded embeddings lie beside the pictures they are compared with, where a graph has few ways,
+    and want a wide search; it costs the same at any dimension.
+    """
+    return min(MOST, max(LEAST, 2 ** round(log2(NUMBERS / dimension))))
 
 
 def bytes_per_vector(kind: str, n: int, dimension: int) -> float:
