@@ -29,6 +29,7 @@ class VideoRecipe(Config):
     pictures: str = "virtual-fmri"
     step: float = 2.0  # of training clips: side by side
     rank: int = 96
+    weigh: bool = False  # voxels by what they tell of each head
 
 
 def recordings(recipe: VideoRecipe, work: Path) -> list[Path]:
@@ -68,6 +69,7 @@ def decoder(recipe: VideoRecipe, work: Path) -> Path:
         pictures=recipe.pictures,
         step=recipe.step,
         rank=recipe.rank,
+        weigh=recipe.weigh,
     )
     folder, summary = train_video(config)
     for name, value in summary.items():

@@ -51,6 +51,7 @@ class VideoTrainingConfig(Config):
     grid: int = 8
     rank: int = 96
     features: bool = False
+    weigh: bool = True
     validation_clips: int = 24
     seed: int = 0
 
@@ -162,7 +163,8 @@ def _fit_subjects(
             )
         if encoder is None:
             shapes = {name: list(part.shape[1:]) for name, part in material.targets.items()}
-            encoder = VideoRidge(shapes, material.windows.shape[1], rank=config.rank)
+            n_volumes = material.windows.shape[1]
+            encoder = VideoRidge(shapes, n_volumes, rank=config.rank, weigh=config.weigh)
             tr = runs[0][1].tr
         found = encoder.fit(subject, material.windows, material.targets, material.movies)
         summary |= {f"{name}_sub-{subject}": value for name, value in found.items()}
