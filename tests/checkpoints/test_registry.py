@@ -7,6 +7,7 @@ import pytest
 from phosphene.checkpoints.registry import HERE, default_model, known_models, model_folder
 from phosphene.errors import AssetError, UsageError
 from phosphene.pipelines.model_folder import load_model
+from phosphene.pipelines.video.model import load_video_model
 
 
 def test_fmri_has_a_default() -> None:
@@ -20,11 +21,16 @@ def test_shipped_models_load_and_fit_their_entry() -> None:
         folder = model_folder(name)
         size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
         assert size == pytest.approx(entry.megabytes, abs=0.2)
-        assert load_model(name).preprocessor.modality == entry.modality
+        if entry.modality == "fmri-video":
+            assert load_video_model(name, device="cpu").encoder.subjects
+        else:
+            assert load_model(name).preprocessor.modality == entry.modality
 
 
 def test_default_fmri_weights_stay_within_their_budget() -> None:
     assert known_models()["virtual-fmri"].megabytes <= 40
+    assert default_model("fmri-video") == "virtual-video"
+    assert known_models()["virtual-video"].megabytes <= 6
 
 
 def test_other_names_are_folders() -> None:
