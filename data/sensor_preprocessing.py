@@ -33,6 +33,7 @@ BLOCK = 256
 MOST_TRIALS = 4000  # that covariances are taken from
 SHRINKAGE = 0.01  # towards a multiple of the identity
 PARTS = ("mean", "space", "time")
+POOLED = "pooled"  # what stands for all subjects in the file
 CLIP = 20.0  # standard deviations; what is beyond is an artefact
 
 
@@ -123,6 +124,11 @@ class SensorPreprocessor:
     def fit(self, recording: Recording) -> SensorPreprocessor:
         """Learn one subject's mean response and noise; the first one fixes the sensors."""
         refuse_test_trials(recording, purpose="whitening")
+        if recording.subject == POOLED:
+            raise UsageError(
+                f"a subject with the label {POOLED!r}",
+                expected="another label: this one stands for the mean of all subjects",
+            )
         if len(recording) < 2:
             raise InputError(
                 f"{len(recording)} training trial",
@@ -239,7 +245,7 @@ class SensorPreprocessor:
         import torch
 
         protocol, tensors = self.protocol, {}
-        for label, noise in {**self._subjects, "pooled": self._noise_of("")}.items():
+        for label, noise in {**self._subjects, POOLED: self._noise_of("")}.items():
             for part in PARTS:
                 values = np.ascontiguousarray(getattr(noise, part), dtype=np.float32)
                 tensors[f"{label}.{part}"] = torch.from_numpy(values)
@@ -278,7 +284,7 @@ class SensorPreprocessor:
             "time": (file.n_times,),
         }
         made = cls(file.modality, protocol.window, file.bin, file.whiten_time, protocol)
-        counts = {**file.n_trials_fitted, "pooled": sum(file.n_trials_fitted.values())}
+        counts = {**file.n_trials_fitted, POOLED: sum(file.n_trials_fitted.values())}
         for label, count in counts.items():
             parts: dict[str, Any] = {}
             for name, shape in shapes.items():
@@ -291,7 +297,7 @@ class SensorPreprocessor:
                     )
                 parts[name] = stored[key].numpy().astype(np.float64)
             noise = Noise(**parts, n_trials=count)
-            if label == "pooled":
+            if label == POOLED:
                 made._pooled = noise
             else:
                 made._subjects[label] = noise
