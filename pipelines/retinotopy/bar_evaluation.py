@@ -121,15 +121,15 @@ def evaluate_split(
     def scored(decoded: Array, shown: Array | None = None) -> FrameScores:
         return score_frames(decoded, shown, true, has_bar, recording.mark)
 
-    clocks = {SCHEDULED: scheduled_clock, MIRRORED: mirrored_clock}
+    design = frames, recording.has_bar, train, test
     scores = {
         MOVING: scored(np.concatenate(moving), np.concatenate(shown_moving)),
         INDEPENDENT: scored(np.concatenate(independent), np.concatenate(shown_independent)),
         RIDGE: scored(np.concatenate(ridged)),
         MEAN: scored(np.tile(frames[train].mean(axis=0), (len(test), 1))),
+        SCHEDULED: scored(scheduled_clock(*design, decoder.bars)),
+        MIRRORED: scored(mirrored_clock(*design)),
     }
-    for name, clock in clocks.items():
-        scores[name] = scored(clock(frames, recording.has_bar, train, test))
     controls = [
         scored(*(np.concatenate(parts) for parts in zip(*store, strict=True))) for store in shifted
     ]

@@ -1,8 +1,9 @@
 """Rivals that read no brain data: what the timing of training frames says of the test's.
 
 A regular design can be continued by anyone with a watch. Two ways, each from training frames
-alone: the schedule goes on (pauses and sweeps as long as seen, any sweep seen so far or its
-mirror image in time next), or the whole series is itself, shifted or mirrored in time.
+alone: the schedule goes on (a bar that is moving moves on; pauses and sweeps are as long as seen,
+any sweep seen so far or its mirror image in time is next), or the whole series is itself, shifted
+or mirrored in time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from phosphene.priors.bars import STEPS_PER_VOLUME, BarFrames
 
 __all__ = ["mirrored_clock", "scheduled_clock"]
 
@@ -19,7 +22,9 @@ EXPLAINED = 0.5  # mean correlation from which a known sweep may be the one that
 FEWEST = 8  # frames with bars that a symmetry has to explain
 
 
-def scheduled_clock(frames: Array, has_bar: Array, train: Array, test: Array) -> Array:
+def scheduled_clock(
+    frames: Array, has_bar: Array, train: Array, test: Array, bars: BarFrames | None = None
+) -> Array:
     """Continue the schedule of training frames into the test block, from both sides.
 
     Parameters
@@ -28,6 +33,9 @@ def scheduled_clock(frames: Array, has_bar: Array, train: Array, test: Array) ->
         Of the whole recording; only those of training are looked at.
     has_bar : ndarray of shape (n,)
     train, test : ndarray of int
+    bars : BarFrames, optional
+        Of training: a bar that is moving when training ends and is of no known sweep moves on
+        at their speed.
 
     Returns
     -------
@@ -41,11 +49,11 @@ def scheduled_clock(frames: Array, has_bar: Array, train: Array, test: Array) ->
     pause = int(np.median(pauses)) if pauses else 0
     found = []
     for last, forwards in ((train[train < test[0]], True), (train[train > test[-1]], False)):
-        if not len(last) or not known:
+        if not len(last):
             continue
         rows = _run(last if forwards else last[::-1])
         n = int(test[-1] - rows[-1]) if forwards else int(rows[-1] - test[0])
-        predicted = _continue(frames[rows], has_bar[rows], known, pause, n)
+        predicted = _continue(frames[rows], has_bar[rows], known, pause, n, bars)
         if forwards:
             found.append(predicted[test - rows[-1] - 1])
         else:
@@ -74,16 +82,24 @@ def _run(rows: Array) -> Array:
     return rows[breaks[-1] + 1 :] if len(breaks) else rows
 
 
-def _continue(seen: Array, bars: Array, known: list[Array], pause: int, n: int) -> Array:
+def _continue(
+    seen: Array,
+    has_bar: Array,
+    known: list[Array],
+    pause: int,
+    n: int,
+    bars: BarFrames | None,
+) -> Array:
     """Return the n frames expected after the seen ones."""
-    changes = np.flatnonzero(bars != bars[-1])
-    length = len(bars) - 1 - changes[-1] if len(changes) else len(bars)
+    changes = np.flatnonzero(has_bar != has_bar[-1])
+    length = len(has_bar) - 1 - changes[-1] if len(changes) else len(has_bar)
     out = np.zeros((n, seen.shape[1]))
     begin = np.zeros(n + 1)  # probability that a sweep begins so many frames from now
-    if not bars[-1]:
+    if not has_bar[-1]:
         begin[min(n, max(0, pause - length))] = 1.0
     else:
-        ways = _ways_on(seen[len(seen) - length :], known)
+        running = seen[len(seen) - length :]
+        ways = _ways_on(running, known, bars)
         for sweep, place in ways:
             rest = sweep[place:][:n]
             out[: len(rest)] += rest / len(ways)
@@ -97,18 +113,35 @@ def _continue(seen: Array, bars: Array, known: list[Array], pause: int, n: int) 
     return out
 
 
-def _ways_on(running: Array, known: list[Array]) -> list[tuple[Array, int]]:
-    """Return known sweeps that may be the running one, with the place of the next frame."""
+def _ways_on(running: Array, known: list[Array], bars: BarFrames | None) -> list[tuple[Array, int]]:
+    """Return sweeps that may be the running one, with the place of the next frame."""
     scored = []
     for sweep in known:
-        for place in range(1, len(sweep) + 1):
+        # All of the running one has to fit, or as much of it as the known one lasts.
+        for place in range(min(len(running), len(sweep)), len(sweep) + 1):
             length = min(place, len(running))
             pairs = zip(running[-length:], sweep[place - length : place], strict=True)
             scored.append((float(np.mean([_alike(a, b) for a, b in pairs])), sweep, place))
-    best = max(score for score, _, _ in scored)
-    return [(s, p) for score, s, p in scored if score >= max(EXPLAINED, best - 1e-9)] or [
-        (sweep, min(len(running), len(sweep))) for sweep in known
-    ]
+    best = max((score for score, _, _ in scored), default=0.0)
+    alike = [(s, p) for score, s, p in scored if score >= max(EXPLAINED, best - 1e-9)]
+    if alike:
+        return alike
+    if bars is not None and len(running) > 1:
+        return [(_moving_on(running, bars), 0)]
+    return [(sweep, min(len(running), len(sweep))) for sweep in known]
+
+
+def _moving_on(running: Array, bars: BarFrames) -> Array:
+    """Return the frames of a bar that keeps its direction and the speed of training."""
+    size = np.linalg.norm(bars.frames, axis=1) + 1e-9
+    before, last = (int(np.argmax(bars.frames @ frame / size)) for frame in running[-2:])
+    side = int(np.searchsorted(bars.first, last, side="right"))
+    low, high = int(bars.first[side - 1]), int(bars.first[side])
+    if last == before or not low <= before < high:
+        return np.zeros((0, running.shape[1]))
+    step = STEPS_PER_VOLUME if last > before else -STEPS_PER_VOLUME
+    places = np.arange(last + step, high if step > 0 else low - 1, step)
+    return np.asarray(bars.frames[places])
 
 
 def _alike(a: Array, b: Array) -> float:
