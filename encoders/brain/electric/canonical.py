@@ -6,7 +6,8 @@ a deeper network; what is to be found are the directions of the target that a re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ class CanonicalEncoder(ElectricEncoder):
 
     Parameters
     ----------
-    n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names
+    n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
         Words of the signal, see :func:`~phosphene.encoders.brain.electric.base.signal_words`.
     subjects : sequence of str
         Kept for the record; the map has no part of a subject.
@@ -42,9 +43,12 @@ class CanonicalEncoder(ElectricEncoder):
         sfreq: float | None = None,
         input_window_seconds: float | None = None,
         ch_names: Sequence[str] | None = None,
+        chs_info: Sequence[Mapping[str, Any]] | None = None,
         subjects: Sequence[str] = (),
     ) -> None:
-        words = signal_words(n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names)
+        words = signal_words(
+            n_outputs, n_chans, n_times, sfreq, input_window_seconds, ch_names, chs_info
+        )
         super().__init__(words, subjects)
         self.linear = nn.Linear(words.n_chans * words.n_times, n_outputs)
 
