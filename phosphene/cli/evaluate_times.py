@@ -28,7 +28,7 @@ Hop = Annotated[
 ]
 Render = Annotated[
     int | None,
-    typer.Option(help="With --time-resolved and --model: test pictures rendered per window. [0]"),
+    typer.Option(help="With --time-resolved and --model: test pictures rendered per window. [8]"),
 ]
 
 

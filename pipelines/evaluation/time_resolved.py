@@ -52,6 +52,7 @@ __all__ = ["TimeResolved", "TimeResolvedConfig", "WindowScores", "evaluate_times
 Array = np.ndarray[Any, Any]
 NAME = "time_resolved"
 LEVEL = 0.05
+RENDERED = 8  # test pictures that a model makes in every window
 COLUMNS = (
     "subject", "kind", "start", "end", "n_pictures", "top_1", "top_1_low", "top_1_high", "top_5",
     "two_way", "two_way_low", "two_way_high", "two_way_p", "chance_top_1", "chance_top_5",
@@ -70,7 +71,7 @@ class TimeResolvedConfig(Config):
     average: Literal["none", "stimulus"] = "stimulus"
     window: PositiveFloat = 0.1
     hop: PositiveFloat = 0.05
-    render: int = 0
+    render: int | None = None
     steps: int | None = None
     batch_size: int = 32
     seed: int = 0
@@ -154,6 +155,8 @@ def evaluate_times(config: TimeResolvedConfig) -> tuple[Path, TimeResolved]:
         If the dataset is no EEG or MEG, or has no test trial.
     """
     model, target = _target(config)
+    if config.render is None:
+        config = config.model_copy(update={"render": 0 if model is None else RENDERED})
     dataset = CanonicalDataset.open(config.dataset)
     if dataset.file.modality == "fmri":
         raise InputError(
