@@ -210,6 +210,7 @@ def run_ridge(
 ) -> list[Scores]:
     """Fit ridge on the mean of each picture's trials, each subject by itself."""
     preprocessor, settings = Preprocessor(), bench.settings("ridge", sessions, 1, 0)
+    settings = settings.model_copy(update={"hold_gb": 0.0})  # each subject is read in turn
     materials = bench.materials(subjects, preprocessor, settings)
     ridge = RidgeEncoder()
     with Cost() as cost:
@@ -388,6 +389,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dataset")
     parser.add_argument("--target")
     parser.add_argument("--encoders", nargs="+", default=["ridge", "mlp", "mindeye2", "bit"])
+    parser.add_argument("--subjects", nargs="+", help="of the table [all of the dataset]")
     parser.add_argument("--sessions", nargs="+", default=["1", "5", "all"])
     parser.add_argument("--samples", type=int, default=60_000, help="seen by a network, about")
     parser.add_argument("--new", nargs="+", default=["05", "06", "07"])
@@ -407,7 +409,7 @@ def arguments() -> argparse.Namespace:
 def run_table(options: argparse.Namespace, note: Callable[[Sequence[Scores]], None]) -> None:
     """Train every encoder on the first sessions of all subjects."""
     bench = Bench(options.dataset, load_target(options.target), options)
-    subjects = sorted(bench.dataset.file.subjects)
+    subjects = options.subjects or sorted(bench.dataset.file.subjects)
     training = bench.dataset.table[bench.dataset.table["split"] == "train"]
     known = sorted(set(training["session"]))
     for count in options.sessions:
