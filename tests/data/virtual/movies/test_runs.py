@@ -44,7 +44,7 @@ def test_neurons_without_noise_come_through_blood_at_their_delay(subject: MovieS
     peak = rise.argmax(axis=0) * subject.tr - run.onset - 30
     # Peaks of the library lie 4 to 6 s after a brief event, half the duration later for 3 s.
     assert 4.5 < np.median(peak) < 8
-    np.testing.assert_allclose(rise.max(axis=0), 1, atol=0.1)  # a volume may miss the peak
+    np.testing.assert_allclose(rise.max(axis=0), 1, atol=0.15)  # volumes miss the peak
 
 
 def test_runs_are_the_same_for_a_name_and_others_for_another(subject: MovieSubject) -> None:
