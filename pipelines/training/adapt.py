@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.preprocessing import Preprocessor
 from phosphene.encoders.brain.base import NetworkEncoder
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import UsageError
@@ -68,7 +69,8 @@ def adapt_model(config: AdaptConfig, *, resume: bool = False) -> tuple[Path, dic
     subject = dataset.check_subject(check_subject(config.subject))
     parts = load_model(config.model)
     encoder = parts.encoder
-    if not isinstance(encoder, NetworkEncoder):
+    preprocessor = parts.preprocessor
+    if not isinstance(encoder, NetworkEncoder) or not isinstance(preprocessor, Preprocessor):
         raise UsageError(
             f"the model {config.model} has the encoder {encoder.name}",
             expected="one whose subjects share a network, such as bit or mindeye2",
@@ -80,7 +82,7 @@ def adapt_model(config: AdaptConfig, *, resume: bool = False) -> tuple[Path, dic
     if work.finished:
         return work.root, dict(read_json(work.root / "training.json")["summary"])
     refuse_seen_by_target(dataset, parts.target, config.model)
-    materials = gather(dataset, [subject], _targets(parts), parts.preprocessor, config)
+    materials = gather(dataset, [subject], _targets(parts), preprocessor, config)
     add_subject(encoder, subject, materials, config, work.partial / WORK)
     start = materials.validation.figures(encoder)["validation r2"]
     watched, state = materials.validation(encoder), copy.deepcopy(encoder.state_dict())

@@ -19,6 +19,7 @@ from phosphene.encoders.brain import BRAIN_ENCODERS
 from phosphene.encoders.brain.base import NetworkEncoder
 from phosphene.encoders.brain.linear_reader import LinearReader
 from phosphene.encoders.brain.roi_transformer import RegionTransformerEncoder
+from phosphene.encoders.brain.voxel_regions import VoxelRegions
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import UsageError, check_option
 from phosphene.names import check_subject
@@ -203,7 +204,7 @@ def make_encoder(
     kind = BRAIN_ENCODERS.get(name)
     voxels = {one.subject: int(np.prod(one.data.shape[1:])) for one in materials.recordings}
     shapes = {part: list(target.spec.shape) for part, target in targets.items()}
-    regions = {}
+    regions: dict[str, VoxelRegions] = {}
     if kind is RegionTransformerEncoder:
         asked = options.get("regions", PARCELS)
         names, regions = find_regions(
