@@ -82,7 +82,7 @@ def _effort(dimension: int) -> int:
     Decoded embeddings lie beside the pictures they are compared with, where a graph has few ways,
     and want a wide search; it costs the same at any dimension.
     """
-    return min(MOST, max(LEAST, 2 ** round(log2(NUMBERS / dimension))))
+    return min(MOST, max(LEAST, 1 << max(0, round(log2(NUMBERS / dimension)))))
 
 
 def bytes_per_vector(kind: str, n: int, dimension: int) -> float:
