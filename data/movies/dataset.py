@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -271,7 +271,7 @@ def write_movie_dataset(
 def _table_of(run: MovieRun, number: int, splits: dict[str, str]) -> pd.DataFrame:
     import pandas as pd
 
-    known: dict[str, Any] = run.recording.trials.iloc[0].to_dict()
+    known = dict(run.recording.trials.iloc[0])
     return pd.DataFrame(
         {
             "session": str(known.get("session", "01")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from phosphene.errors import InputError
 from phosphene.storage import read_json
@@ -92,8 +93,8 @@ def _of_header(path: Path) -> float | None:
         if not isinstance(axis, SeriesAxis) or axis.unit != "SECOND":
             return None
         return float(axis.step) or None
-    header = getattr(image, "header", None)
-    if header is None or len(image.shape) < 4 or not hasattr(header, "get_xyzt_units"):
+    header: Any = getattr(image, "header", None)
+    if len(getattr(image, "shape", ())) < 4 or not hasattr(header, "get_xyzt_units"):
         return None
     unit = header.get_xyzt_units()[1]
     step = float(header.get_zooms()[3])

@@ -94,7 +94,8 @@ class MovieClips:
                 expected="at least one frame and a positive rate",
             )
         middle = (np.arange(count) + 0.5) * (self.length / count)
-        return np.floor((self.start[:, None] + middle) * fps + SAME).astype(np.int64)
+        frames: Array = np.floor((self.start[:, None] + middle) * fps + SAME).astype(np.int64)
+        return frames
 
     def select(self, chosen: Array) -> MovieClips:
         """Return some of the clips, by a mask or by positions."""

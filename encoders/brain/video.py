@@ -301,7 +301,8 @@ def voxel_weights(X: Tensor, Y: Tensor, groups: Sequence[Any], n_volumes: int) -
         halves.append(x.T @ z / len(rows))
     told = ((halves[0] * halves[1]) @ share).view(n_volumes, -1).sum(0).clamp(min=0)
     weight = (LEAST_WEIGHT + told / told.mean().clamp(min=1e-30)).sqrt()
-    return weight.repeat(n_volumes)
+    repeated: Tensor = weight.repeat(n_volumes)
+    return repeated
 
 
 def _directions(fitted: Tensor, rank: int) -> Tensor:
@@ -312,7 +313,8 @@ def _directions(fitted: Tensor, rank: int) -> Tensor:
     basis = (vectors / values.sqrt()).T.to(fitted) @ fitted
     # A vector and its negative serve equally: fix the sign, so that results do not hang on it.
     largest = basis.abs().argmax(dim=1, keepdim=True)
-    return (basis * basis.gather(1, largest).sign()).contiguous()
+    signed: Tensor = (basis * basis.gather(1, largest).sign()).contiguous()
+    return signed
 
 
 def _logistic(score: Array, shown: Array) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,8 @@ def _small(frames: Pictures) -> Pictures:
     if factor == 1:
         return frames
     cells = frames.reshape(n, count, SIZE, factor, SIZE, factor, 3).astype(np.float32)
-    return cells.mean(axis=(3, 5)).round().astype(np.uint8)
+    small: Pictures = cells.mean(axis=(3, 5)).round().astype(np.uint8)
+    return small
 
 
 def _cuts(clips: MovieClips, cuts: tuple[float, ...], moments: int) -> Tensor:
@@ -196,6 +197,6 @@ def estimated_flow(frames: Pictures, rate: float, size: int = 32) -> Array:
     return flow * (rate / size)
 
 
-def joined(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the targets of several movies one after the other."""
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

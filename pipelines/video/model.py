@@ -171,7 +171,7 @@ def _middle(series: torch.Tensor) -> torch.Tensor:
     return (series[:, (count - 1) // 2] + series[:, count // 2]) / 2
 
 
-def picture_hashes(pictures: Reconstructor) -> dict[str, str | None]:
+def picture_hashes(pictures: Reconstructor) -> dict[str, Any]:
     """Return which latents and features a picture model renders from and searches by."""
     latents, features = pictures.parts.generator.latents, pictures.parts.features_target
     return {

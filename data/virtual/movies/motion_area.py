@@ -54,7 +54,8 @@ class MovieAnatomy:
     @property
     def area_names(self) -> Array:
         """Name of each voxel's area (V,)."""
-        return np.array(MOVIE_AREA_NAMES)[self.anatomy.area - 1]
+        names: Array = np.array(MOVIE_AREA_NAMES)[self.anatomy.area - 1]
+        return names
 
 
 def with_motion_area(label: str, pictures: Anatomy) -> MovieAnatomy:

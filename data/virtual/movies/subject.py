@@ -187,7 +187,7 @@ class MovieSubject:
         signal = self._combine(parts)
         mean, sd = signal.mean(axis=0), signal.std(axis=0)
         return _Moments(
-            means,  # type: ignore[arg-type]
+            means,
             sds,  # type: ignore[arg-type]
             mean,
             sd,
