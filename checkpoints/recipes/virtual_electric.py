@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from phosphene.checkpoints.recipes.running import publish_weights
 from phosphene.checkpoints.recipes.scene_pictures import scene_pictures
 from phosphene.checkpoints.recipes.virtual_recordings import TRAINING_SEED
 from phosphene.config import Config
@@ -183,32 +184,13 @@ def decoder(recipe: ElectricRecipe, work: Path) -> Path:
 
 def publish(recipe: ElectricRecipe, work: Path) -> Path:
     """Copy the model beside the registry and enter its identity there."""
-    import shutil
-
-    import yaml
-
-    from phosphene.checkpoints.registry import HERE
-    from phosphene.storage import hash_file, write_text
-
-    name = f"virtual-{recipe.modality}"
-    place = HERE / "weights" / name
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(work / name, place)
-    size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
-    models: dict[str, Any] = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8"))
-    models[name] = {
-        "modality": recipe.modality,
-        "source": f"package:weights/{name}",
-        "licence": "Apache-2.0",
-        "description": f"virtual subjects {', '.join(recipe.subjects)} ({recipe.preset}), "
+    return publish_weights(
+        work / f"virtual-{recipe.modality}",
+        modality=recipe.modality,
+        description=f"virtual subjects {', '.join(recipe.subjects)} ({recipe.preset}), "
         f"{recipe.scenes} scenes x {recipe.repetitions}, with parts of virtual-fmri; never human "
         "data",
-        "sha256": hash_file(place / "model_index.json"),
-        "megabytes": round(size / 1e6, 1),
-        "default": True,
-    }
-    write_text(HERE / "models.yaml", yaml.safe_dump(models, sort_keys=True))
-    return place
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

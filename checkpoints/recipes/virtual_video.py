@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from phosphene.checkpoints.recipes.running import publish_weights, run_stages
 from phosphene.config import Config
 
 __all__ = ["STAGES", "VideoRecipe"]
@@ -79,31 +80,13 @@ def decoder(recipe: VideoRecipe, work: Path) -> Path:
 
 def publish(recipe: VideoRecipe, work: Path) -> Path:
     """Copy the model beside the registry and enter its identity there."""
-    import shutil
-
-    import yaml
-
-    from phosphene.checkpoints.registry import HERE
-    from phosphene.storage import hash_file, write_text
-
-    made, place = work / "virtual-video", HERE / "weights" / "virtual-video"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(made, place)
-    size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     minutes = len(recipe.parts) * recipe.training_movies * recipe.seconds / 60
-    models = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8")) or {}
-    models["virtual-video"] = {
-        "modality": "fmri-video",
-        "source": "package:weights/virtual-video",
-        "licence": "Apache-2.0",
-        "description": f"virtual subjects {', '.join(recipe.subjects)} ({recipe.preset}, TR "
+    return publish_weights(
+        work / "virtual-video",
+        modality="fmri-video",
+        description=f"virtual subjects {', '.join(recipe.subjects)} ({recipe.preset}, TR "
         f"{recipe.tr:g} s), {minutes:.0f} minutes of moving scenes; never human data",
-        "sha256": hash_file(place / "model_index.json"),
-        "megabytes": round(size / 1e6, 1),
-        "default": True,
-    }
-    write_text(HERE / "models.yaml", yaml.safe_dump(models, sort_keys=True))
-    return place
+    )
 
 
 STAGES: dict[str, Callable[[VideoRecipe, Path], Any]] = {
@@ -115,19 +98,9 @@ STAGES: dict[str, Callable[[VideoRecipe, Path], Any]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the recipe from the command line."""
-    import argparse
-    import logging
-    import time
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("phosphene-video-recipe"))
-    parser.add_argument("--stage", choices=list(STAGES), action="append")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO)
-    for name in options.stage or STAGES:
-        start = time.perf_counter()
-        STAGES[name](VideoRecipe(), options.work)
-        print(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes", flush=True)
+    run_stages(
+        VideoRecipe(), STAGES, words=__doc__, work="phosphene-video-recipe", arguments=arguments
+    )
 
 
 if __name__ == "__main__":

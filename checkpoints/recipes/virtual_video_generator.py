@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phosphene.checkpoints.recipes.running import run_stages
 from phosphene.config import Config
 from phosphene.errors import InputError
 from phosphene.pipelines.training.engine import EngineConfig
@@ -173,19 +174,9 @@ STAGES: dict[str, Callable[[VideoRecipe, Path], Any]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the recipe from the command line."""
-    import argparse
-    import logging
-    import time
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("phosphene-recipe-video"))
-    parser.add_argument("--stage", choices=list(STAGES), action="append")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO)
-    for name in options.stage or STAGES:
-        start = time.perf_counter()
-        STAGES[name](VideoRecipe(), options.work)
-        print(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes", flush=True)
+    run_stages(
+        VideoRecipe(), STAGES, words=__doc__, work="phosphene-recipe-video", arguments=arguments
+    )
 
 
 if __name__ == "__main__":
