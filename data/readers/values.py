@@ -126,7 +126,7 @@ def _refuse_zeros(source: str, unit: str, rows: Array, columns: Array) -> None:
         raise InputError(
             f"{source} is zero in every trial in {dead} of {columns.size} {unit}",
             expected=f"{unit} with data: zeros everywhere mean outside the brain or the scan",
-            remedy=_leave_out(unit),
+            remedy=_belongs(unit) + _leave_out(unit),
         )
     empty = np.flatnonzero(~rows)
     if empty.size and columns.size >= FEW_TRIALS:
@@ -140,3 +140,8 @@ def _refuse_zeros(source: str, unit: str, rows: Array, columns: Array) -> None:
 
 def _leave_out(unit: str) -> str:
     return "drop those channels" if unit == "channels" else f"leave those {unit} out with --roi"
+
+
+def _belongs(unit: str) -> str:
+    """Say what else zeros may mean: where one person has voxels, another one has none."""
+    return "check that the scan is of that subject, or " if unit == "voxels" else ""

@@ -33,7 +33,7 @@ from phosphene.pipelines.training.materials import (
     training_protocol,
 )
 from phosphene.pipelines.training.rendering_choice import DETAIL, PRIOR, choose_rendering
-from phosphene.pipelines.training.selection import Score
+from phosphene.pipelines.training.selection import Score, score_of
 from phosphene.priors.identity import IdentityPrior
 from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.priors.structure import StructureBranch
@@ -93,7 +93,7 @@ def train_decoder(
         latents = cached_targets(dataset, base.generator.latents, fitted.names)
         _tune(base.generator, fitted, latents, work.partial / TUNING, config.tuning)
     chosen, scores = choose_rendering(dataset, fitted, base, work.partial, config, scenes)
-    summary = fitted.summary | _best_figures(scores)
+    summary = fitted.summary | _figures(score_of(chosen, scores))
     settings = _without_places(settings)
     settings |= {"summary": summary, "validation": [asdict(score) for score in scores]}
     for name in (PRIOR, TUNING, DETAIL):
@@ -226,15 +226,14 @@ def _tune(
     generator.unet.half().float()  # what is shipped, and what strength and choice are chosen for
 
 
-def _best_figures(scores: list[Score]) -> dict[str, float]:
-    best = max(scores, key=lambda score: score.total)
+def _figures(score: Score) -> dict[str, float]:
     found = {
-        "strength": best.strength,
-        "guidance_scale": best.guidance_scale,
-        "blur": best.blur,
-        "validation identification": best.identification,
-        "validation pixel_correlation": best.pixel_correlation,
+        "strength": score.strength,
+        "guidance_scale": score.guidance_scale,
+        "blur": score.blur,
+        "validation identification": score.identification,
+        "validation pixel_correlation": score.pixel_correlation,
     }
-    if best.by_features is not None:
-        found["validation identification by features"] = best.by_features
+    if score.by_features is not None:
+        found["validation identification by features"] = score.by_features
     return found

@@ -46,6 +46,7 @@ from phosphene.pipelines.training.materials import (
 )
 from phosphene.pipelines.training.network import WORK, finish, open_work
 from phosphene.pipelines.training.rendering_choice import PRIOR, choose_rendering
+from phosphene.pipelines.training.selection import score_of
 from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.priors.structure import StructureBranch
 from phosphene.schemas import Protocol
@@ -134,7 +135,7 @@ def train_electric_decoder(
         own = {"guidance_scales": (base.generator.guidance_scale,)}
         config = config.model_copy(update=own)
     chosen, scores = choose_rendering(dataset, fitted, base, work.partial, config, None)
-    best = max(scores, key=lambda score: score.total)
+    best = score_of(chosen, scores)
     summary = fitted.summary | {
         "strength": best.strength,
         "guidance_scale": best.guidance_scale,

@@ -99,9 +99,9 @@ def tune_latent_diffusion(
     """
     parts = {
         "latent": truth.lowlevel,
-        "token": truth.main,
+        "token": _as_tokens(truth),
         "feature": truth.features,
-        "decoded token": decoded.main,
+        "decoded token": _as_tokens(decoded),
         "decoded feature": decoded.features,
     }
     data = {name: part.half() for name, part in parts.items() if part is not None}
@@ -113,6 +113,11 @@ def tune_latent_diffusion(
     if generator.unet.config.projection_class_embeddings_input_dim is None:
         generator.unet = extend_unet(generator.unet, data["feature"].shape[1])
     return _train(generator, data, decoded_or_true, config, folder=folder, held_out=held_out)
+
+
+def _as_tokens(embedding: BrainEmbedding) -> Tensor:
+    """Return tokens (n, n_tokens, d); a pooled embedding is one token, as it is rendered."""
+    return embedding.main if embedding.main.ndim == 3 else embedding.main[:, None]
 
 
 def _train(
@@ -137,8 +142,10 @@ def _train(
     objective = Objective(generator, condition)
 
     def validate(trained: nn.Module) -> float:
-        noise = torch.Generator(device=latents.device).manual_seed(0)
-        return float(objective(trained, watched, noise, 1.0)["loss"])
+        device = next(trained.parameters()).device
+        noise = torch.Generator(device=device).manual_seed(0)
+        shown = {name: each.to(device) for name, each in watched.items()}
+        return float(objective(trained, shown, noise, 1.0)["loss"])
 
     from diffusers.models.attention_processor import AttnProcessor
 
@@ -155,6 +162,7 @@ def _train(
         label="generator",
     )
     generator.unet.load_state_dict(result.state)
+    generator.to(generator.unet.device)  # where it was trained, the autoencoder too
     return result
 
 

@@ -62,8 +62,9 @@ def train_prior(
     def validate(trained: nn.Module) -> float:
         if validation is None:
             return 0.0
-        noise = torch.Generator().manual_seed(0)
-        found, wanted = (part.reshape(shape) for part in validation)
+        device = next(trained.parameters()).device
+        noise = torch.Generator(device=device).manual_seed(0)
+        found, wanted = (part.reshape(shape).to(device) for part in validation)
         loss: Tensor = prior_of(trained).training_loss(found, wanted, noise, 0.0)
         return float(loss)
 

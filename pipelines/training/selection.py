@@ -19,7 +19,7 @@ from phosphene.progress import progress
 from phosphene.seeds import item_seed
 from phosphene.types import BrainEmbedding
 
-__all__ = ["Candidate", "Score", "Validation", "choose", "judge"]
+__all__ = ["Candidate", "Score", "Validation", "choose", "judge", "score_of"]
 
 
 def _lowlevel(embedding: BrainEmbedding) -> Tensor:
@@ -122,14 +122,30 @@ def judge(
         for network in judges
     ]
     return Score(
-        prior="none" if rendering.prior is None else rendering.prior.name,
-        strength=rendering.strength,
         identification=identified[0],
         pixel_correlation=float(pixel_correlation(pictures, validation.pictures).mean()),
         by_features=identified[1] if len(identified) > 1 else None,
-        guidance_scale=float(getattr(rendering.generator, "guidance_scale", 1.0)),
-        blur=0.0 if rendering.detail is None else rendering.detail.blur,
+        **_way(rendering),
     )
+
+
+def score_of(rendering: Rendering, scores: Sequence[Score]) -> Score:
+    """Return how one way to render did; others may have done better before it was settled."""
+    way = _way(rendering)
+    return next(
+        score
+        for score in reversed(scores)
+        if all(getattr(score, name) == value for name, value in way.items())
+    )
+
+
+def _way(rendering: Rendering) -> dict[str, Any]:
+    return {
+        "prior": "none" if rendering.prior is None else rendering.prior.name,
+        "strength": rendering.strength,
+        "guidance_scale": float(getattr(rendering.generator, "guidance_scale", 1.0)),
+        "blur": 0.0 if rendering.detail is None else rendering.detail.blur,
+    }
 
 
 def _flat(target: StimulusEncoder, pictures: Pictures) -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,11 @@ from phosphene.encoders.stimulus.pixels import PixelTarget
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion, extend_unet
 from phosphene.pipelines.training.engine import EngineConfig
-from phosphene.pipelines.training.latent_diffusion import Objective, train_latent_diffusion
+from phosphene.pipelines.training.latent_diffusion import (
+    Objective,
+    train_latent_diffusion,
+    tune_latent_diffusion,
+)
 from phosphene.types import BrainEmbedding
 
 
@@ -186,6 +191,28 @@ def test_training_lowers_the_watched_loss(
     )
     losses = [row["validation"] for row in result.history]
     assert min(losses) < 0.8 * untrained
+
+
+def test_a_pooled_embedding_is_tuned_on_as_one_token(
+    tiny_generator: LatentDiffusion, tiny_pictures: Pictures, tmp_path: Path
+) -> None:
+    """Else rows of a batch would become tokens of each other."""
+    latents = tiny_generator.latents.encode(tiny_pictures[:8])
+    noise = torch.Generator().manual_seed(0)
+    pooled, features = (torch.randn(2, 8, size, generator=noise) for size in (16, 7))
+    weights = []
+    for name, values in (("pooled", pooled), ("tokens", pooled[:, :, None])):
+        made = copy.deepcopy(tiny_generator)
+        truth, decoded = (
+            BrainEmbedding(**{name: rows}, lowlevel=latents, features=more)
+            for rows, more in zip(values, features, strict=True)
+        )
+        tune_latent_diffusion(
+            made, truth, decoded, EngineConfig(epochs=1, batch_size=4),
+            folder=tmp_path / name, held_out=4,
+        )  # fmt: skip
+        weights.append(made.unet.state_dict())
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_a_network_that_is_extended_ignores_what_it_does_not_know_yet(
