@@ -8,14 +8,23 @@ __all__ = ["choose_device"]
 
 
 def choose_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``, as far as it is there."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"`device` is {device!r}", expected="auto, cpu or cuda")
-    if device == "cpu":
+    """Return ``cpu``, ``cuda`` or ``cuda:N`` for one of these or ``auto``, if it is there."""
+    kind, colon, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (
+        colon and (kind != "cuda" or not number.isdecimal())
+    ):
+        raise UsageError(
+            f"`device` is {device!r}", expected="auto, cpu or cuda; cuda:1 is the second of several"
+        )
+    if kind == "cpu":
         return device
     import torch
 
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "auto":
+        return "cuda" if count else "cpu"
+    if count == 0:
         raise InputError("no CUDA device is available", "a GPU", "use --device cpu")
-    return "cuda" if available else "cpu"
+    if colon and int(number) >= count:
+        raise InputError(f"there is no {device}", f"cuda:0 to cuda:{count - 1}")
+    return device
