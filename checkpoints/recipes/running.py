@@ -71,8 +71,11 @@ def publish_weights(made: Path, *, modality: str, description: str) -> Path:
     from phosphene.storage import hash_file, write_text
 
     place = HERE / "weights" / made.name
+    copy = place.with_name(f".{made.name}")  # whole before the old one goes
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(made, copy)
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(made, place)
+    copy.rename(place)
     size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     models = yaml.safe_load((HERE / "models.yaml").read_text(encoding="utf-8")) or {}
     models[made.name] = {

@@ -69,6 +69,12 @@ def train_decoder(
     dataset = CanonicalDataset.open(config.dataset)
     subjects = [check_subject(label) for label in config.subjects or sorted(dataset.file.subjects)]
     base = _base(config)
+    if config.tuning is not None and base.features is None:
+        raise UsageError(
+            "`tuning` without features",
+            expected="a second network whose features are decoded, which the generator learns to read",
+            remedy="name one: --set features=FOLDER, such as an efficientnet-lite0 target",
+        )
     refuse_seen_by_target(dataset, base.target, config.target or config.base)
     settings = config.model_dump(mode="json", exclude={"output"})
     work = _open(config, settings, resume)

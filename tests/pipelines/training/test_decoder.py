@@ -151,6 +151,11 @@ def test_pictures_start_from_inverted_features_where_a_target_has_a_way_back(
     )  # fmt: skip
     with pytest.raises(UsageError, match="without a decoder"):
         train_decoder(no_way_back)
+    unread = config(
+        tiny_dataset, tiny_parts_folder, tmp_path / "tuned", tuning=EngineConfig(epochs=1)
+    )
+    with pytest.raises(UsageError, match="tuning. without features"):
+        train_decoder(unread)
 
 
 def test_detail_is_borrowed_for_an_item_whatever_its_company(
