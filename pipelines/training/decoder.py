@@ -72,7 +72,7 @@ def train_decoder(
     if config.tuning is not None and base.features is None:
         raise UsageError(
             "`tuning` without features",
-            expected="a second network whose features are decoded, which the generator learns to read",
+            expected="a second network, whose decoded features the generator learns to read",
             remedy="name one: --set features=FOLDER, such as an efficientnet-lite0 target",
         )
     refuse_seen_by_target(dataset, base.target, config.target or config.base)
