@@ -122,7 +122,7 @@ QUIRKS: dict[str, str] = {
 # What nothing can compute where no package carries its weights, models or word lists.
 ABSENT = {"dreamsim/strict-v1", "spice/coco-v1", "meteor/mindeye2"}
 STRICT = {"strict-v1", "uniform7-v1", "unit-range-v1", "coco-v1", "minilm-v1", "ceiling-v1"}
-STRICT |= {"strict-lite0-v1", "strict-50way-v1"}
+STRICT |= {"strict-lite0-v1", "strict-10way-v1", "strict-50way-v1"}
 
 
 def names(n: int) -> list[str]:
