@@ -35,12 +35,7 @@ def reduce_rank(solution: RidgeSolution, inputs: Tensor, rank: int) -> RidgeSolu
     n_targets = len(solution.y_mean)
     if rank >= min(*inputs.shape, n_targets):
         return solution
-    gram = solution.weights.new_zeros(n_targets, n_targets, dtype=torch.float64)
-    coefficients = solution.coefficients()
-    for part in blocks(len(inputs), BATCH):
-        fitted = inputs[part] @ coefficients
-        gram += (fitted.T @ fitted).double()
-    basis = torch.linalg.eigh(gram).eigenvectors[:, -rank:].flip(1).T.to(solution.weights)
+    basis = _directions(inputs, solution.coefficients(), rank).to(solution.weights)
     # A vector and its negative serve equally: fix the sign, so that results do not hang on it.
     largest = basis.abs().argmax(dim=1, keepdim=True)
     basis = basis * basis.gather(1, largest).sign()
@@ -50,3 +45,29 @@ def reduce_rank(solution: RidgeSolution, inputs: Tensor, rank: int) -> RidgeSolu
     return dataclasses.replace(
         solution, weights=solution.weights @ basis.T, basis=basis.contiguous(), left_out=left_out
     )
+
+
+def _directions(inputs: Tensor, coefficients: Tensor, rank: int) -> Tensor:
+    """Return the directions (rank, t) in which fitted values vary most, longest first.
+
+    The smallest of three matrices is decomposed: over targets, over items or over inputs. With
+    items or inputs, fitted values stand for themselves or for a root of the inputs' Gram matrix
+    times the coefficients, which varies in the same directions.
+    """
+    n, p = inputs.shape
+    if coefficients.shape[1] <= min(n, p):
+        gram = coefficients.new_zeros(coefficients.shape[1], coefficients.shape[1]).double()
+        for part in blocks(n, BATCH):
+            fitted = inputs[part] @ coefficients
+            gram += (fitted.T @ fitted).double()
+        return torch.linalg.eigh(gram).eigenvectors[:, -rank:].flip(1).T
+    if n <= p:
+        factor = inputs.double() @ coefficients.double()
+    else:
+        squares = inputs.double()
+        values, vectors = torch.linalg.eigh(squares.T @ squares)
+        factor = (vectors * values.clamp_min(0).sqrt()).T @ coefficients.double()
+    values, vectors = torch.linalg.eigh(factor @ factor.T)
+    told = min(rank, int((values > values[-1] * 1e-12).sum()))
+    values, vectors = values[-told:].flip(0), vectors[:, -told:].flip(1)
+    return (vectors.T @ factor) / values.sqrt()[:, None]
