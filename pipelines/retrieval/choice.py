@@ -1,7 +1,8 @@
 """Which search structure for how many vectors, and what it needs: bytes, not guesses.
 
-Flat search is exact and is taken below 100,000 vectors. Above, a graph (HNSW; Malkov and Yashunin
-2018, IEEE TPAMI 42) over half-precision vectors where memory allows; else inverted lists of
+Flat search is exact and is taken below 100,000 vectors. Above, to a quarter of a million, a graph
+(HNSW; Malkov and Yashunin 2018, IEEE TPAMI 42) over half-precision vectors where memory allows;
+beyond, where a graph of these links finds too little for its time (measured), inverted lists of
 product-quantised vectors (IVF-PQ; Jegou, Douze and Schmid 2011, IEEE TPAMI 33), whose best
 candidates are compared again with the vectors on disk. Codes are of four bits: their tables fit
 into a processor's registers (Andre, Kermarrec and Le Scouarnec 2015, PVLDB 9), which reads them so
@@ -17,10 +18,10 @@ from typing import Literal
 
 from phosphene.errors import UsageError, check_option
 
-__all__ = ["FLAT_BELOW", "Choice", "bytes_per_vector", "choose", "half_of_memory"]
+__all__ = ["FLAT_BELOW", "GRAPH_TO", "Choice", "bytes_per_vector", "choose", "half_of_memory"]
 
 Kind = Literal["flat", "hnsw", "ivfpq"]
-FLAT_BELOW = 100_000
+FLAT_BELOW, GRAPH_TO = 100_000, 250_000
 LINKS, CONSTRUCTION = 32, 100  # HNSW: links per node, candidates of building
 LEAST, MOST, NUMBERS = 256, 1024, 1 << 17  # HNSW: candidates of searching, and numbers in them
 PARTS, REDUCED = 128, 256  # IVF-PQ: codes of 4 bits per vector, principal components they are of
@@ -62,6 +63,8 @@ def choose(n: int, dimension: int, *, kind: str = "auto", memory: float | None =
         graph = n * bytes_per_vector("hnsw", n, dimension)
         if n < FLAT_BELOW:
             kind, reason = "flat", f"fewer than {FLAT_BELOW:,} vectors: exact search is fast enough"
+        elif n > GRAPH_TO:
+            kind, reason = "ivfpq", f"more than {GRAPH_TO:,} vectors: codes find more in the time"
         elif graph <= budget:
             kind = "hnsw"
             reason = f"{graph / 1e9:.2f} GB fit into the budget of {budget / 1e9:.2f} GB"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from phosphene.errors import UsageError
-from phosphene.pipelines.retrieval.choice import FLAT_BELOW, bytes_per_vector
+from phosphene.pipelines.retrieval.choice import FLAT_BELOW, GRAPH_TO, bytes_per_vector
 
 __all__ = ["Machine", "Plan", "plan_index", "sizing_table"]
 
@@ -71,7 +71,7 @@ def plan_index(
     n, dimension : int
     kind : {"auto", "flat", "hnsw", "ivfpq"}
         ``auto`` chooses as `phosphene index build` would on such a machine, for each machine's
-        share: a graph where one machine holds it, codes otherwise.
+        share: a graph of few vectors, where one machine holds it, codes otherwise.
     machine : Machine, optional
     """
     if n < 1 or dimension < 1:
@@ -79,7 +79,7 @@ def plan_index(
     one = Machine() if machine is None else machine
     budget = one.memory / 2
     if kind == "auto":
-        kind = "flat" if n < FLAT_BELOW else "hnsw"
+        kind = "flat" if n < FLAT_BELOW else "hnsw" if n <= GRAPH_TO else "ivfpq"
         if n * bytes_per_vector(kind, n, dimension) > budget:
             kind = "ivfpq"
     memory = bytes_per_vector(kind, n, dimension)
