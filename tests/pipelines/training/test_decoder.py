@@ -154,7 +154,7 @@ def test_pictures_start_from_inverted_features_where_a_target_has_a_way_back(
     unread = config(
         tiny_dataset, tiny_parts_folder, tmp_path / "tuned", tuning=EngineConfig(epochs=1)
     )
-    with pytest.raises(UsageError, match="tuning. without features"):
+    with pytest.raises(UsageError, match=r"tuning. without features"):
         train_decoder(unread)
 
 

@@ -26,8 +26,9 @@ def test_every_encoder_has_its_line(
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words, "--output", str(output)])
         runpy.run_path(str(SCRIPT), run_name="__main__")
 
-    run("table", "--dataset", str(tiny_dataset), "--target", str(tiny_parts_folder / "target"),
-        "--encoders", "ridge", "mlp", "mindeye2", "--sessions", "all", "--samples", "200")  # fmt: skip
+    words = ["--dataset", str(tiny_dataset), "--target", str(tiny_parts_folder / "target"),
+             "--encoders", "ridge", "mlp", "mindeye2", "--sessions", "all"]  # fmt: skip
+    run("table", *words, "--samples", "200")
     rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     assert [row["what"] for row in rows] == ["ridge"] * 2 + ["mlp"] * 2 + ["mindeye2"] * 2
     assert all(0 <= score <= 1 for row in rows for score in row["identification"])
