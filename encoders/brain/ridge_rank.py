@@ -60,7 +60,8 @@ def _directions(inputs: Tensor, coefficients: Tensor, rank: int) -> Tensor:
         for part in blocks(n, BATCH):
             fitted = inputs[part] @ coefficients
             gram += (fitted.T @ fitted).double()
-        return torch.linalg.eigh(gram).eigenvectors[:, -rank:].flip(1).T
+        longest: Tensor = torch.linalg.eigh(gram).eigenvectors[:, -rank:].flip(1).T
+        return longest
     if n <= p:
         factor = inputs.double() @ coefficients.double()
     else:
@@ -70,4 +71,5 @@ def _directions(inputs: Tensor, coefficients: Tensor, rank: int) -> Tensor:
     values, vectors = torch.linalg.eigh(factor @ factor.T)
     told = min(rank, int((values > values[-1] * 1e-12).sum()))
     values, vectors = values[-told:].flip(0), vectors[:, -told:].flip(1)
-    return (vectors.T @ factor) / values.sqrt()[:, None]
+    found: Tensor = (vectors.T @ factor) / values.sqrt()[:, None]
+    return found
