@@ -23,7 +23,13 @@ class VideoRecipe(Config):
     subjects: tuple[str, ...] = ("01",)
     preset: str = "nsd-7t"
     tr: float = 1.0
-    parts: tuple[int, ...] = (1, 2, 3, 4, 5)  # seeds; each shows as many movies as the next lines say
+    parts: tuple[int, ...] = (
+        1,
+        2,
+        3,
+        4,
+        5,
+    )  # seeds; each shows as many movies as the next lines say
     training_movies: int = 14
     validation_movies: int = 2
     seconds: float = 100.0
