@@ -34,12 +34,16 @@ def switch_attention(unet: Any, name: str, run: Callable[[], Tensor]) -> None:
     check_option("attention", name, ATTENTIONS)
     if name == "native":
         return
+    from diffusers.models.attention_dispatch import attention_backend
+
     before = run()
     try:
         if name == "xformers":
             unet.enable_xformers_memory_efficient_attention()
         else:
-            unet.set_attention_backend(name)
+            # The library sets it for every network of the process as well: only this one is meant.
+            with attention_backend("native"):
+                unet.set_attention_backend(name)
             _refuse_without_effect(unet, name)
         after = run()
     except Exception as error:  # missing packages, kernels and processors raise many kinds

@@ -228,6 +228,8 @@ def through_mask(
     Each call of ``predict`` may run the network of so many ``layers`` several times, with and
     without a condition; its first layers are dense each time.
     """
+    from diffusers.models.attention_dispatch import attention_backend
+
     calls = 0
 
     def masked(latents: Tensor, time: Tensor) -> Tensor:
@@ -236,7 +238,9 @@ def through_mask(
         mask = Radially(
             layout, before=before, dense_layers=dense_layers, layers=layers, kernel=kernel
         )
-        with contextlib.nullcontext() if calls <= dense_calls else mask:
+        dense = calls <= dense_calls
+        # Only the native way is seen by the mask; another network may have set another one.
+        with contextlib.nullcontext() if dense else mask, attention_backend("native"):
             return predict(latents, time)
 
     return masked
