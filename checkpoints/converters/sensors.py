@@ -98,25 +98,7 @@ THINGS_63 = [
     "Oz",
     "O2",
 ]
-THINGS_17 = [
-    "P7",
-    "P5",
-    "P3",
-    "P1",
-    "Pz",
-    "P2",
-    "P4",
-    "P6",
-    "P8",
-    "PO7",
-    "PO3",
-    "POz",
-    "PO4",
-    "PO8",
-    "O1",
-    "Oz",
-    "O2",
-]
+THINGS_17 = THINGS_63[-17:]  # parietal and occipital
 ALLJOINED_32 = [
     "Cz",
     "FCz",
