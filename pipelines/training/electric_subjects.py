@@ -7,8 +7,10 @@ result may be called depends on what was looked at; every row says it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +25,7 @@ from phosphene.data.alignment import DEFAULT_TRIALS, calibration_rows
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.sensor_preprocessing import SensorPreprocessor
 from phosphene.encoders.brain.electric import ELECTRIC_ENCODERS
+from phosphene.encoders.brain.electric.base import count_parameters
 from phosphene.encoders.brain.ridge import RidgeEncoder
 from phosphene.errors import InputError, UsageError, check_option
 from phosphene.names import check_subject
@@ -35,7 +38,7 @@ from phosphene.pipelines.training.materials import (
     load_target,
     refuse_seen_by_target,
 )
-from phosphene.pipelines.training.subject_table import summarise
+from phosphene.pipelines.training.subject_table import BY_PICTURE, SCORES, summarise, with_intervals
 from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.progress import progress
 from phosphene.storage import read_json, write_json, write_text
@@ -82,11 +85,12 @@ class SubjectsConfig(Config):
 
 @dataclass(frozen=True, eq=False)
 class _Decoder:
-    """What a training leaves: how trials and pictures get into one space."""
+    """What a training leaves: how trials and pictures get into one space, and its size."""
 
     preprocessor: SensorPreprocessor
     encode: Callable[[Recording], Tensor]
     keys: Callable[[Tensor], Tensor]
+    parameters: int
 
 
 def compare_subjects(
@@ -98,7 +102,9 @@ def compare_subjects(
     -------
     folder : Path
     table : DataFrame
-        One row per encoder, seed, subject, number of repetitions and calibration.
+        One row per encoder, seed, subject, number of repetitions and calibration: scores with
+        95 % intervals over pictures, learned numbers of the encoder, and what its training took
+        (``seconds`` by the clock, ``processor_seconds``), preprocessing included.
     summary : DataFrame
         Means over subjects with intervals; see :func:`.subject_table.summarise`.
     """
@@ -130,11 +136,10 @@ def compare_subjects(
         rows = _all_rows(dataset, subjects, config, work.partial)
         table = pd.DataFrame(rows)
         write_text(work.partial / SUMMARY, summarise(table).to_csv(sep="\t", index=False))
-        write_text(work.partial / TABLE, table.to_csv(sep="\t", index=False))
+        write_text(work.partial / TABLE, with_intervals(table).to_csv(sep="\t", index=False))
         work.finish()
-    kept = {"subject": str}
-    table = pd.read_csv(work.root / TABLE, sep="\t", dtype=kept, keep_default_na=False)
-    return work.root, table, summarise(table)
+    read = partial(pd.read_csv, sep="\t", dtype={"subject": str}, keep_default_na=False)
+    return work.root, read(work.root / TABLE), read(work.root / SUMMARY, na_values=[""])
 
 
 def _all_rows(
@@ -164,15 +169,21 @@ def _all_rows(
             recordings = read_subjects(dataset, train, held_out)
             names = sorted({n for one in recordings.values() for n in one.trials["stimulus_id"]})
             values = cached_targets(dataset, target, names)
-            work = done.with_suffix("")
+            work, begun, busy = done.with_suffix(""), time.perf_counter(), time.process_time()
             decoder = (
                 _ridge(recordings, values, names, config)
                 if name == "ridge"
                 else _network(recordings, values, names, config, name, seed, work)
             )
             rmtree(work, ignore_errors=True)
+            cost = {
+                "parameters": decoder.parameters,
+                "seconds": round(time.perf_counter() - begun, 1),
+                "processor_seconds": round(time.process_time() - busy, 1),
+            }
             found = [
                 {"scheme": config.scheme, "encoder": name, "seed": seed, "subject": label, **row}
+                | cost
                 for label in test
                 for row in _test(decoder, dataset, label, tests[label], gallery, config)
             ]
@@ -205,7 +216,10 @@ def _network(
         assert found is not None
         return found
 
-    return _Decoder(trained.preprocessor, encode, lambda shown: (shown - mean) @ weights)
+    return _Decoder(
+        trained.preprocessor, encode, lambda shown: (shown - mean) @ weights,
+        count_parameters(heads.backbone),
+    )  # fmt: skip
 
 
 def _ridge(
@@ -238,7 +252,8 @@ def _ridge(
     def encode(recording: Recording) -> Tensor:
         return projector.project(encoder.encode(replace(recording, subject=POOLED)).main)
 
-    return _Decoder(preprocessor, encode, projector.project)
+    learned = int(np.prod(together.data.shape[1:]) + 1) * size
+    return _Decoder(preprocessor, encode, projector.project, learned)
 
 
 def _variants(config: SubjectsConfig) -> dict[str, tuple[str, ...]]:
@@ -265,60 +280,94 @@ def _test(
 ) -> list[dict[str, Any]]:
     """Return the rows of one subject."""
     shown, targets = gallery
-    keys = decoder.keys(targets)
-    block = None
-    if config.calibration and len(_variants(config)) > 1:
+    variants, keys, block = _variants(config), decoder.keys(targets), None
+    if config.calibration and len(variants) > 1:
         whole = dataset.recording(label)
         block = whole.select(calibration_rows(whole, config.calibration))
+    groups = {count: _groups(test, count) for count in config.repetitions}
+    # Preprocessing is linear: a mean is prepared as its trials would be, and only once.
+    encoded = {
+        aligned: _encoded(decoder, test, groups, block, aligned=aligned)
+        for aligned in sorted({"alignment" in steps for steps in variants.values()})
+    }
     rows = []
-    for variant, steps in _variants(config).items():
-        source = block if block is not None and "procrustes" not in steps else None
-        preprocessor = decoder.preprocessor
-        if "alignment" in steps:
-            preprocessor = preprocessor.adapted(test if source is None else source)
-        prepared = preprocessor.transform(test)
-        others = None if source is None else decoder.encode(preprocessor.transform(source))
-        for count in config.repetitions:
-            groups = _groups(prepared, count)
-            scores = [_scores(decoder, group, shown, keys, steps, others) for group in groups]
+    for variant, steps in variants.items():
+        embedded, others = encoded["alignment" in steps]
+        source = block if "procrustes" not in steps else None
+        for count, found in groups.items():
+            scores = [
+                _scores(z, items, shown, keys, steps, None if source is None else others)
+                for z, items in zip(embedded[count], found, strict=True)
+            ]
             if not scores:
                 continue
-            found = np.stack([one for one, _ in scores]).mean(axis=0)
             setting = "none" if not steps else scores[0][1]
             if "alignment" in steps and setting == "none":
                 trials = "" if source is None else f" ({len(source)} trials)"
                 setting = f"inductive{trials}" if source is not None else "transductive"
-            rows.append(
-                {
-                    "calibration": variant,
-                    "setting": setting,
-                    "repetitions": count,
-                    "top1": float(found[0].mean()),
-                    "top5": float(found[1].mean()),
-                    "two_way": float(found[2].mean()),
-                    "pictures": found.shape[1],
-                    "pool": len(shown),
-                    "chance_top1": 1 / len(shown),
-                    "chance_top5": RANK / len(shown),
-                }
-            )
+            rows.append(_row(variant, setting, count, [one for one, _ in scores], found, shown))
     return rows
 
 
-def _groups(prepared: Recording, count: int) -> list[Recording]:
+def _encoded(
+    decoder: _Decoder,
+    test: Recording,
+    groups: dict[int, list[Recording]],
+    block: Recording | None,
+    *,
+    aligned: bool,
+) -> tuple[dict[int, list[Tensor]], Tensor | None]:
+    """Return embeddings of every group and of the block."""
+    preprocessor = decoder.preprocessor
+    if aligned:
+        preprocessor = preprocessor.adapted(test if block is None else block)
+
+    def encode(recording: Recording) -> Tensor:
+        return decoder.encode(preprocessor.transform(recording))
+
+    found = {count: [encode(one) for one in parts] for count, parts in groups.items()}
+    return found, None if block is None else encode(block)
+
+
+def _row(
+    variant: str,
+    setting: str,
+    count: int,
+    scores: list[np.ndarray[Any, Any]],
+    groups: list[Recording],
+    shown: list[str],
+) -> dict[str, Any]:
+    """Return one row: means over groups, then over pictures, and the scores of each picture."""
+    orders = [np.argsort(one.trials["stimulus_id"].to_numpy()) for one in groups]
+    found = np.mean([s[:, order] for s, order in zip(scores, orders, strict=True)], axis=0)
+    names = sorted(groups[0].trials["stimulus_id"])
+    return {
+        "calibration": variant,
+        "setting": setting,
+        "repetitions": count,
+        **{score: float(values.mean()) for score, values in zip(SCORES, found, strict=True)},
+        "pictures": found.shape[1],
+        "pool": len(shown),
+        "chance_top1": 1 / len(shown),
+        "chance_top5": RANK / len(shown),
+        BY_PICTURE: dict(zip(names, found.T.round(6).tolist(), strict=True)),
+    }
+
+
+def _groups(test: Recording, count: int) -> list[Recording]:
     """Return averages of so many repetitions of every picture, from disjoint trials."""
-    trials = prepared.trials
+    trials = test.trials
     order = trials.groupby("stimulus_id").cumcount().to_numpy()
     least = int(trials.groupby("stimulus_id").size().min())
     found = []
     for number in range(min(least // count, MOST_GROUPS)):
         inside = (order >= number * count) & (order < (number + 1) * count)
-        found.append(prepared.select(inside).average("stimulus_id"))
+        found.append(test.select(inside).average("stimulus_id"))
     return found
 
 
 def _scores(
-    decoder: _Decoder,
+    embedded: Tensor,
     items: Recording,
     shown: list[str],
     keys: Tensor,
@@ -332,7 +381,7 @@ def _scores(
     if "adaptive" in steps and "csls" not in known:
         known.append("csls")
     calibrated = calibrate(
-        decoder.encode(items),
+        embedded,
         keys,
         steps=tuple(known),
         block=block if known else None,
