@@ -16,6 +16,7 @@ FAMILIES = Registry(
         "brain-diffuser": f"{HERE}.brain_diffuser:BrainDiffuser",
         "brain-hive": f"{HERE}.brain_hive:BrainHive",
         "brain-it": f"{HERE}.brain_it:BrainIT",
+        "brainflora": f"{HERE}.brainflora:BrainFLORA",
         "cognitioncapturer": f"{HERE}.cognitioncapturer:CognitionCapturer",
         "eeg2video": f"{HERE}.eeg2video:EEG2Video",
         "enigma": f"{HERE}.enigma:Enigma",

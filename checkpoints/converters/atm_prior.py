@@ -68,8 +68,10 @@ QUIRKS = (
 )
 
 
-def prior_of(state: State) -> tuple[MLPUNetPrior, list[int], dict[str, str]]:
-    """Return the prior, its widths, and what was left out."""
+def prior_of(
+    state: State, *, steps: int = 50, guidance: float = 5.0
+) -> tuple[MLPUNetPrior, list[int], dict[str, str]]:
+    """Return the prior with the steps and guidance of its programs, its widths, what was left."""
     matched = PRIOR_MAP.match(state.tensors)
     sizes, levels = matched.sizes, matched.sizes["#i"]
     hidden = [sizes["encode_in0"], *(sizes[f"encode_out{level}"] for level in range(levels))]
@@ -98,6 +100,7 @@ def prior_of(state: State) -> tuple[MLPUNetPrior, list[int], dict[str, str]]:
         tensors[name] = value
     config = {
         "dim": sizes["d"], "hidden": hidden, "time_dim": sizes["clock"], "faithful": True,
+        "steps": steps, "guidance_scale": guidance,
     }  # fmt: skip
     made: MLPUNetPrior = filled(MLPUNetPrior, config, tensors)
     return made, hidden, matched.dropped

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from phosphene.checkpoints.converters.family import Converted, Family, Request, Shapes, filled
+from phosphene.checkpoints.converters.family import (
+    Converted,
+    Family,
+    Request,
+    Shapes,
+    filled,
+    tensors_of,
+)
 from phosphene.checkpoints.converters.key_map import Drop, Key, KeyMap
 from phosphene.checkpoints.converters.sensors import (
     SIGNAL,
@@ -72,6 +80,13 @@ QUIRKS = (
     "the first subject's matrix over time serves every subject: its place is fixed in the code",
     "attention runs over samples, with as many numbers per token as there are channels",
 )
+GUIDANCE = 7.5  # of the prior, in the published pictures
+PRIOR_QUIRKS = (
+    "the prior was trained on ten times the features, and its samples go to the adapter as they "
+    "are; clean ones are cut to -1..1 at every step",
+    "the published picture has three adapters (picture, caption, depth), at different places of "
+    "the network; here one part is rendered",
+)
 
 
 class CognitionCapturer(Family):
@@ -83,6 +98,7 @@ class CognitionCapturer(Family):
     source: ClassVar[str] = "XiaoZhangYES/CognitionCapturer: checkpoints of a training"
     licence: ClassVar[str] = "MIT (repository); data CC-BY-4.0"
     settings: ClassVar[dict[str, Any]] = {**SIGNAL, "part": "img"}
+    files: ClassVar[dict[str, str]] = {"prior": "the file of the prior of the same part"}
 
     def recognises(self, shapes: Shapes) -> bool:
         return any(f"EEGmodel_{part}.enc_eeg.0.tsconv.0.weight" in shapes for part in PARTS)
@@ -145,8 +161,23 @@ class CognitionCapturer(Family):
             "channels x samples": f"{sizes['c']} x {sizes['n']}",
             "embedding": str(sizes["z"]),
         }
-        notes = [
-            "contrastive weights fix directions, not lengths; the published pictures go through a "
-            "prior of their own (unet_weights_new), which is not converted"
-        ]
-        return Converted(parts, words, {**matched.dropped, **dropped}, list(QUIRKS), notes)
+        quirks, notes = list(QUIRKS), []
+        parts.prior, told = self._prior(request, dropped)
+        if parts.prior is None:
+            notes = [
+                "contrastive weights fix directions, not lengths; the published pictures go "
+                "through a prior (unet_weights_new): --with prior=FILE"
+            ]
+        else:
+            quirks += PRIOR_QUIRKS
+        return Converted(parts, words | told, {**matched.dropped, **dropped}, quirks, notes)
+
+    def _prior(self, request: Request, dropped: dict[str, str]) -> tuple[Any, dict[str, str]]:
+        from phosphene.checkpoints.converters.atm_prior import prior_of
+
+        path = request.file("prior")
+        if path is None:
+            return None, {"prior": "no (--with prior=FILE)"}
+        prior, widths, left = prior_of(tensors_of(Path(path)), guidance=GUIDANCE)
+        dropped |= left
+        return prior, {"prior": f"widths {', '.join(map(str, widths))}"}

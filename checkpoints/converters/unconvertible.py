@@ -72,12 +72,6 @@ UNCONVERTIBLE: Mapping[str, Unconvertible] = {
         (r"(image_proj|proj)\.(proj|norm)\.weight", r"(ip_adapter|attn_processors)\.\d+\..*"),
         "convert the brain encoder with --from brain-hive",
     ),
-    "brainflora": Unconvertible(
-        "its front-end over patches of several lengths (Medformer) is not here: the layers are not "
-        "among the public files that could be read, and their key names are not invented",
-        (r".*moe_projection\.experts", r".*moe_projection\.router\.0\.weight"),
-        "convert an encoder of one modality: --from atm, nice, ubp or enigma",
-    ),
     "tben": Unconvertible(
         "it predicts voxels from pictures, and no brain encoder of a decoder; no weights are "
         "published, and its code is GPL-3.0",

@@ -16,7 +16,10 @@ PUBLISHED_ENCODERS = Registry(
         "mindeye1-latents": f"{HERE}.mindeye1_latents:MindEye1Latents",
         "given": f"{HERE}.given:GivenEmbedding",
         "hive-mlp": f"{HERE}.hive_mlp:HiveMLP",
+        "medformer": f"{HERE}.medformer:MedformerEncoder",
+        "medformer-voxels": f"{HERE}.medformer:MedformerVoxels",
         "neuroclips-perception": f"{HERE}.neuroclips_perception:NeuroClipsPerception",
+        "nice-variant": f"{HERE}.nice_variant:NICEVariant",
         "token-ridge": f"{HERE}.token_ridge:TokenRidge",
     },
 )

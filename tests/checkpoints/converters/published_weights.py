@@ -271,6 +271,37 @@ def nice_weights(
     return encoder, random_weights(head_shapes("", "fn.1", frames * f, z), seed=8)
 
 
+def nice_attention_weights(c: int = 6, n: int = 250, earlier: bool = False) -> dict[str, Tensor]:
+    """Encoder of NICE-SA; in the earlier program convolutions are layers of their own."""
+    shapes: dict[str, Shape] = {"0.fn.0.weight": (n,), "0.fn.0.bias": (n,)}
+    for name in ("query", "key", "projection"):
+        shapes |= {f"0.fn.1.{name}.0.weight": (c, c), f"0.fn.1.{name}.0.bias": (c,)}
+        shapes |= {f"0.fn.1.{name}.1.weight": (c,), f"0.fn.1.{name}.1.bias": (c,)}
+    weights = electric_weights(shapes | tsconv_shapes("1.", c, 4, 25, 4), seed=11)
+    if not earlier:
+        return weights
+    places = {"1.tsconv.0": "1.tempconv.0", "1.tsconv.2": "1.tempconv.2",
+              "1.tsconv.4": "2.spatconv.0", "1.tsconv.5": "2.spatconv.1",
+              "1.projection.0": "2.projection.0"}  # fmt: skip
+    found = {}
+    for name, value in weights.items():
+        layer, _, kind = name.rpartition(".")
+        found[f"{places.get(layer, layer)}.{kind}"] = value
+    return found
+
+
+def nice_graph_weights(c: int = 6, n: int = 250, linear: str = "lin") -> dict[str, Tensor]:
+    """Encoder of NICE-GA; older releases of its library call the linear map otherwise."""
+    shapes: dict[str, Shape] = {
+        "0.fn.0.conv1.att_src": (1, 1, n), "0.fn.0.conv1.att_dst": (1, 1, n),
+        "0.fn.0.conv1.bias": (n,), f"0.fn.0.conv1.{linear}.weight": (n, n),
+    }  # fmt: skip
+    weights = electric_weights(shapes | tsconv_shapes("1.", c, 4, 25, 4), seed=12)
+    if linear == "lin_src":
+        weights["0.fn.0.conv1.lin_dst.weight"] = weights["0.fn.0.conv1.lin_src.weight"]
+    return weights
+
+
 def enigma_weights(
     labels: tuple[str, ...] = ("01", "08"), c: int = 6, n: int = 60, z: int = 8
 ) -> dict[str, Tensor]:

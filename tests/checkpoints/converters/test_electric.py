@@ -87,6 +87,64 @@ def test_nice_without_its_other_file(made: Any, tmp_path: Path) -> None:
         convert_file(tmp_path / "run1Enc_eeg_cls.pth", tmp_path / "model", subjects=["01"])
 
 
+def nice_model(encoder: Any, made: Any, place: Path, **settings: Any) -> Any:
+    torch.save(encoder, place / "gaEnc_eeg_cls.pth")
+    torch.save(made.nice_weights()[1], place / "gaProj_eeg_cls.pth")
+    found = place / "gaEnc_eeg_cls.pth"
+    report = convert_file(found, place / "model", subjects=["01"], settings=settings)
+    return load_model(str(place / "model")), report
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_nice_with_self_attention(earlier: bool, made: Any, maths: Any, tmp_path: Path) -> None:
+    """Written with its attention, as published, which sums weights where they sum to one."""
+    weights = made.nice_attention_weights()
+    model, report = nice_model(made.nice_attention_weights(earlier=earlier), made, tmp_path)
+    assert any("changes nothing" in line for line in report.lines)
+    found, x = encoded(model, made, "01")
+    normed = maths.layer_norm(weights, "0.fn.0", x)
+
+    def layer(name: str, values: torch.Tensor) -> torch.Tensor:
+        inner = maths.linear(weights, f"0.fn.1.{name}.0", values.transpose(1, 2))
+        return maths.layer_norm(weights, f"0.fn.1.{name}.1", inner).transpose(1, 2)
+
+    scores = torch.einsum("ncs,nms->ncm", layer("query", normed), layer("key", normed)) / 8**0.5
+    kept = torch.einsum("ncs,ncm->ncs", normed, scores.softmax(-1))
+    signal = x + layer("projection", kept)
+    features = maths.tsconv(weights, "1.", signal, 51, 5)
+    wanted = maths.residual_head(made.nice_weights()[1], "", "fn.1", features)
+    torch.testing.assert_close(found, wanted, **CLOSE)
+
+
+@pytest.mark.parametrize(("linear", "graph"), [("lin", False), ("lin_src", False), ("lin", True)])
+def test_nice_with_a_graph(linear: str, graph: bool, made: Any, maths: Any, tmp_path: Path) -> None:
+    """Each channel hears itself alone, or with ``graph`` all channels of its trial."""
+    weights = made.nice_graph_weights()
+    settings = {"graph": True} if graph else {}
+    model, _ = nice_model(made.nice_graph_weights(linear=linear), made, tmp_path, **settings)
+    found, x = encoded(model, made, "01")
+    name = "0.fn.0.conv1."
+    h = x @ weights[f"{name}lin.weight"].T
+    if graph:
+        heard = []
+        for trial in h:
+            from_, to = (
+                trial @ weights[f"{name}att_src"][0, 0],
+                trial @ weights[f"{name}att_dst"][0, 0],
+            )
+            shares = torch.nn.functional.leaky_relu(to[:, None] + from_[None], 0.2).softmax(1)
+            heard.append(shares @ trial)
+        h = torch.stack(heard)
+    features = maths.tsconv(weights, "1.", x + h + weights[f"{name}bias"], 51, 5)
+    wanted = maths.residual_head(made.nice_weights()[1], "", "fn.1", features)
+    torch.testing.assert_close(found, wanted, **CLOSE)
+
+
+def test_a_graph_is_asked_of_weights_with_one(made: Any, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="graph=true for NICE"):
+        nice_model(made.nice_weights()[0], made, tmp_path, graph=True)
+
+
 def test_enigma_keeps_the_named_subjects(made: Any, maths: Any, tmp_path: Path) -> None:
     weights = made.enigma_weights()
     model = converted({"model_state_dict": weights, "epoch": 3}, tmp_path)
@@ -129,6 +187,15 @@ def test_cognitioncapturer(made: Any, maths: Any, tmp_path: Path) -> None:
         convert_file(
             tmp_path / "weights.pth", tmp_path / "x", subjects=["01"], settings={"part": "text"}
         )
+
+
+def test_cognitioncapturer_with_its_prior(made: Any, tmp_path: Path) -> None:
+    torch.save(made.atm_prior_weights(d=8), tmp_path / "last.pth")
+    content = {"state_dict": made.all_cogcap_weights()}
+    model = converted(content, tmp_path, beside={"prior": str(tmp_path / "last.pth")})
+    assert (model.prior.dim, model.prior.steps, model.prior.guidance_scale) == (8, 50, 7.5)
+    assert model.settings["settings"]["part"] == "img"
+    assert any("ten times the features" in quirk for quirk in model.settings["quirks"])
 
 
 def test_the_prior_of_atm_samples_as_published(made: Any, maths: Any, tmp_path: Path) -> None:
