@@ -13,8 +13,9 @@ from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.evaluation.pairing import correlation_matrix, win_scores
 from phosphene.pipelines.evaluation.permutation import (
     PermutationResult,
+    Permutations,
     exchange_labels,
-    permuted_statistic,
+    p_value,
 )
 from phosphene.pipelines.evaluation.statistics import grouped_interval
 from phosphene.pipelines.evaluation.within import within_category
@@ -35,7 +36,8 @@ from phosphene.schemas import WithinCategory
 __all__ = ["ClipScores", "score_clips"]
 
 Array = np.ndarray[Any, Any]
-BATCH = 8  # clips described at a time
+BATCH, BLOCK = 8, 64  # clips described, and pairs compared, at a time
+MOST_PAIRS, LEAST_PERMUTATIONS = 20_000, 99
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,7 @@ def score_clips(
     rivals : mapping of str to ndarray of shape (n, F, H, W, 3), optional
         Further controls, such as predictions from shuffled recordings.
     n_permutations, seed : int
+        Where more than some 20,000 pairs would have to be compared, fewer are drawn, 99 at least.
     **options
         Of :func:`create_metric`.
 
@@ -134,10 +137,11 @@ def score_clips(
     scores = measure.compare(whole["predicted"], whole["truth"])
     if np.isnan(scores).all():
         raise InputError(f"no clip has a score in {name}", "more clips, or fewer ways")
-    permuted = permuted_statistic(
-        lambda order: float(np.nanmean(measure.compare(whole["predicted"], whole["truth"][order]))),
-        exchange_labels(len(truth), within=runs, n_permutations=n_permutations, seed=seed),
-        higher_is_better=metric.spec.higher_is_better,
+    drawn = exchange_labels(
+        len(truth), within=runs, n_permutations=_affordable(n_permutations, truth), seed=seed
+    )
+    permuted = _permuted(
+        measure, whole["predicted"], whole["truth"], drawn, metric.spec.higher_is_better
     )
     return ClipScores(
         spec=metric.spec,
@@ -153,6 +157,35 @@ def score_clips(
         if categories is None or not measure.whole_set
         else _within(whole["predicted"], whole["truth"], categories, scenes, n_permutations, seed),
     )
+
+
+def _affordable(n_permutations: int, truth: Pictures) -> int:
+    """Return how many permutations to draw: a test of fewer is as valid, only coarser."""
+    n = len(truth)
+    if n * n <= MOST_PAIRS:  # each pair is compared once, however often it is drawn
+        return n_permutations
+    return min(n_permutations, max(LEAST_PERMUTATIONS, MOST_PAIRS // n))
+
+
+def _permuted(
+    measure: ClipMeasure, predicted: Array, truth: Array, drawn: Permutations, higher: bool
+) -> PermutationResult:
+    """Test the pairing; every pair that some permutation asks for is compared once."""
+    orders = np.vstack([np.arange(len(truth)), drawn.rows])
+    if measure.whole_set:
+        scores = measure.compare_orders(predicted, truth, orders)
+    else:
+        pairs, place = np.unique(np.arange(len(truth)) * len(truth) + orders, return_inverse=True)
+        blocks = np.array_split(pairs, -(-len(pairs) // BLOCK))
+        compared = [
+            measure.compare(predicted[part // len(truth)], truth[part % len(truth)])
+            for part in blocks
+        ]
+        scores = np.concatenate(compared)[place.reshape(orders.shape)]
+    means = [float(np.nanmean(row)) for row in scores]
+    observed, null = means[0], np.array(means[1:])
+    p = p_value(observed, null, higher_is_better=higher)
+    return PermutationResult(observed, float(null.mean()), p, null, drawn.rule)
 
 
 def _within(

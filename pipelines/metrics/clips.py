@@ -54,6 +54,9 @@ class ClipMeasure(Protocol):
     def compare(self, predicted: Array, truth: Array) -> Array:
         """Return scores (n,) of descriptions (n, ...)."""
 
+    def compare_orders(self, predicted: Array, truth: Array, orders: Array) -> Array:
+        """Return scores (k, n) with truths in k orders (k, n); only where ``whole_set``."""
+
 
 class ClipMetric(ItemMetric):
     """The mean of a measure over clips, beside what stills of them and flat grey would score.

@@ -16,7 +16,9 @@ import numpy as np
 from phosphene.data.pictures import Pictures
 from phosphene.errors import InputError, UsageError, check_option
 from phosphene.pipelines.metrics.clips import frame_features
+from phosphene.pipelines.metrics.correlations import correlate
 from phosphene.pipelines.metrics.features import NETWORK, FeatureNetwork, identify_among
+from phosphene.pipelines.metrics.identification import allowed_pairs, identify
 from phosphene.pipelines.metrics.retrieval import RetrievalResult
 from phosphene.pipelines.metrics.video_networks import ClipClasses, FrameClasses, LiteClasses
 
@@ -122,6 +124,25 @@ class ClipIdentification:
             return np.full(len(truth), np.nan)
         pair = (np.asarray(x, dtype=np.float64) for x in (predicted, truth))
         return identify_among(*pair, ways=self.ways).scores
+
+    def compare_orders(self, predicted: Array, truth: Array, orders: Array) -> Array:
+        """Return the scores (k, n) with truths in k orders: correlated once, ranked k times."""
+        n = len(truth)
+        if n < max(2, self.ways):
+            return np.full(orders.shape, np.nan)
+        found = correlate(*(np.asarray(x, np.float64).reshape(n, -1) for x in (truth, predicted)))
+        allowed = allowed_pairs(n)
+        ranked = [
+            identify(
+                found.matrix[order],
+                allowed,
+                copies=found.copies,
+                tolerance=found.tolerance,
+                ways=self.ways,
+            ).scores
+            for order in orders
+        ]
+        return np.stack(ranked)
 
 
 class ClassIdentification:

@@ -10,6 +10,7 @@ import pytest
 from phosphene.encoders.stimulus.pixels import PixelTarget
 from phosphene.errors import AssetError, InputError, UsageError
 from phosphene.pipelines.evaluation.clip_controls import score_clips
+from phosphene.pipelines.evaluation.permutation import exchange_labels, permuted_statistic
 from phosphene.pipelines.metrics.clips import (
     ClipMetric,
     frame_features,
@@ -18,6 +19,7 @@ from phosphene.pipelines.metrics.clips import (
     still_clips,
 )
 from phosphene.pipelines.metrics.specs import MetricSpec, create_metric, list_metrics
+from phosphene.pipelines.metrics.video_identification import ClipIdentification
 
 Array = np.ndarray[Any, Any]
 PIXELS = "phosphene.pipelines.metrics.{}"
@@ -211,3 +213,35 @@ def test_clips_that_cannot_be_compared(truth: Array) -> None:
         made("temporal:TemporalDifference").update(truth[:, :1], truth[:, :1], names(6))
     with pytest.raises(InputError, match="at least two"):
         score_clips("video-psnr/strict-v1", truth[:1], truth[:1])
+
+
+def test_permutations_are_those_of_one_pairing_at_a_time(truth: Array, noisy: Array) -> None:
+    """Pairs are compared once and looked up; the null is that of comparing every pairing."""
+    found = score_clips("video-ssim/strict-v1", noisy, truth, n_permutations=25, seed=3)
+    measure = create_metric("video-ssim/strict-v1").measure
+    drawn = exchange_labels(len(truth), n_permutations=25, seed=3)
+    slow = permuted_statistic(lambda row: measure.compare(noisy, truth[row]).mean(), drawn)
+    np.testing.assert_allclose(found.permuted.null, slow.null, rtol=1e-12)
+    assert (found.permuted.observed, found.permuted.p_value) == (found.value, slow.p_value)
+
+
+@pytest.mark.parametrize("ways", [2, 4])
+def test_identification_in_many_orders_is_that_of_each_order(ways: int) -> None:
+    rng = np.random.default_rng(ways)
+    shown = rng.normal(size=(6, 3, 5)).astype(np.float32)
+    found = (shown + 2 * rng.normal(size=shown.shape)).astype(np.float32)
+    found[3] = found[2]  # a tie
+    measure, orders = ClipIdentification(ways), exchange_labels(6, n_permutations=7).rows
+    each = np.stack([measure.compare(found, shown[order]) for order in orders])
+    np.testing.assert_allclose(measure.compare_orders(found, shown, orders), each, rtol=1e-12)
+
+
+def test_many_clips_are_permuted_less_often_and_never_below_99(monkeypatch: Any) -> None:
+    from phosphene.pipelines.evaluation import clip_controls
+
+    monkeypatch.setattr(clip_controls, "MOST_PAIRS", 900)
+    rng = np.random.default_rng(0)
+    for n, expected in ((30, 300), (31, 99), (5, 300)):
+        many = rng.integers(0, 255, (n, 1, 2, 2, 3), dtype=np.uint8)
+        found = score_clips("video-psnr/strict-v1", many, many, n_permutations=300)
+        assert len(found.permuted.null) == expected
