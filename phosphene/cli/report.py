@@ -35,6 +35,7 @@ def report(
     """Write OUTPUT/report.html again from what is saved there."""
     from pathlib import Path
 
+    from phosphene.errors import UsageError
     from phosphene.pipelines.report import (
         check_figure_path,
         markdown_table,
@@ -42,16 +43,29 @@ def report(
         render_content,
         write_figure,
     )
+    from phosphene.pipelines.video.saved import SavedVideos, is_video_output
     from phosphene.storage import write_text
 
     if figure is not None:
         check_figure_path(figure)
-    content = read_content(output, stimuli=not no_stimuli, model=model)
     page = Path(output) / "report.html"
-    write_text(page, render_content(content))
-    if figure is not None:
+    if is_video_output(output):
+        if model is not None:
+            raise UsageError(
+                f"--model {model} for clips, whose page has no map of voxels",
+                expected="an output of `reconstruct` without --video",
+                remedy="leave --model away",
+            )
+        videos = SavedVideos.load(output)
+        text = videos.page(stimuli=not no_stimuli)
+        content = videos.content(stimuli=not no_stimuli) if figure or markdown else None
+    else:
+        content = read_content(output, stimuli=not no_stimuli, model=model)
+        text = render_content(content)
+    write_text(page, text)
+    if figure is not None and content is not None:
         typer.echo(f"figure: {write_figure(figure, content)}")
-    if markdown is not None:
+    if markdown is not None and content is not None:
         write_text(markdown, markdown_table(content))
         typer.echo(f"table: {markdown}")
     typer.echo(f"report: {page}")

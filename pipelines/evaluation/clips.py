@@ -24,6 +24,7 @@ from phosphene.pipelines.evaluation.shown import Shown, read_categories
 from phosphene.pipelines.metrics.specs import METRICS
 from phosphene.progress import progress
 from phosphene.schemas import AbsentMetric, EvaluatedMetric, EvaluationFile, PermutedPairing
+from phosphene.storage import load_array
 
 __all__ = [
     "CLIP_SUFFIXES",
@@ -35,6 +36,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 CLIP_SUFFIXES = (".mp4", ".gif", ".webm", ".mov", ".avi", ".mkv")
+RENDERED, LOSSLESS = "_desc-recon_video.mp4", "_desc-recon_frames.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +98,16 @@ def clip_evaluation(config: EvaluateConfig, names: Sequence[str], building: Path
 
 
 def read_clip(path: Path) -> Pictures:
-    """Return all frames of a clip, uint8 (F, H, W, 3)."""
+    """Return all frames of a clip, uint8 (F, H, W, 3).
+
+    Beside the MP4 files of ``reconstruct --video`` lie their frames without loss: these are read.
+    """
     import imageio.v3
 
+    if path.name.endswith(RENDERED):
+        lossless = path.with_name(f"{path.name.removesuffix(RENDERED)}{LOSSLESS}")
+        if lossless.is_file():
+            return np.asarray(load_array(lossless))
     plugin = "pillow" if path.suffix.lower() == ".gif" else "pyav"
     try:
         frames = np.asarray(imageio.v3.imread(path, plugin=plugin))

@@ -39,6 +39,8 @@ WRONG_PAIRING = "wrong_pairing"  # the control that stands for chance
 CONTROL_WORDS = {
     WRONG_PAIRING: "Wrong pairing",
     "grey_picture": "Grey picture",
+    "still_picture": "Middle frame of its own, still",
+    "still_truth": "True middle frame, still",
     "mean_picture": "Mean training picture",
     "class_mean_picture": "Mean picture of the class",
     "nearest_training": "Nearest training picture",

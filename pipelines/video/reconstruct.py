@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["VideoConfig", "reconstruct_video"]
 
 Array = np.ndarray[Any, Any]
+DEFAULT_BATCH = 16
 
 
 class VideoConfig(Config):
@@ -62,7 +63,7 @@ class VideoConfig(Config):
     detail: float | None = None
     seed: int = 0
     steps: int | None = None
-    batch_size: int = 16
+    batch_size: int | Literal["auto"] = DEFAULT_BATCH
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seams: bool = True
     stimuli: bool = True
@@ -105,12 +106,16 @@ def reconstruct_video(
     result : VideoResult or None
         ``None`` after a dry run or where the run was complete already.
     """
-    if not 1 <= config.fps <= 60 or config.batch_size < 1:
+    batch_size = DEFAULT_BATCH if config.batch_size == "auto" else config.batch_size
+    if not 1 <= config.fps <= 60 or batch_size < 1:
         raise UsageError(
             f"{config.fps:g} frames per second in batches of {config.batch_size}",
             expected="1 to 60 frames per second, at least one clip at a time",
         )
     model = _load(config)
+    if config.batch_size == "auto":
+        model.pictures.generator.batch_by_memory()
+        model.generator.batch_by_memory()
     space = model.space(config.subject.removeprefix("sub-"))
     movie = None if config.truth is None else _true_movie(config.truth, config.input)
     run = read_movie_run(
@@ -132,7 +137,7 @@ def reconstruct_video(
         return output.work.root, None
     decoded = model.decode(run, clips)
     seeds = _seeds(config.seed, run, clips)
-    _render_missing(model, output, decoded, seeds, config)
+    _render_missing(model, output, decoded, seeds, batch_size, config)
     return _write(config, model, output, run, clips, decoded, seeds, movie)
 
 
@@ -164,7 +169,7 @@ def _write(
             seen=len(clips) if clips.segment in trained else 0,
         )
     write_text(output.partial / "config.yaml", _yaml(config))
-    page = page_of(output, model, run, clips, table, metrics, stimuli=config.stimuli)
+    page = page_of(output.partial, output.run, table, metrics, stimuli=config.stimuli)
     root = output.finish(
         table,
         {name: part.numpy() for name, part in decoded.items()},
@@ -261,6 +266,11 @@ def _run_file(config: VideoConfig, model: VideoModel, run: MovieRun, clips: Movi
             "model": model.name,
             "tr": run.tr,
             "onset": run.onset,
+            "volumes": len(run),
+            "clip_seconds": clips.length,
+            "delay": model.timing.delay,
+            "window": model.timing.window,
+            "clips_left_out": clips.n_left_out,
             "generator": model.generator.name,
             "picture_model": model.picture_model,
             "first_frame": "decoded",
@@ -284,6 +294,7 @@ def _render_missing(
     output: VideoOutput,
     decoded: dict[str, torch.Tensor],
     seeds: Array,
+    batch_size: int,
     config: VideoConfig,
 ) -> None:
     """Render what is not written yet; each batch is on disk before the next one starts."""
@@ -295,10 +306,10 @@ def _render_missing(
     batches = model.conditions(
         parts,
         seeds[missing],
-        batch_size=config.batch_size,
+        batch_size=batch_size,
         num_inference_steps=config.steps,
     )
-    first, total = 0, -(-len(missing) // config.batch_size)
+    first, total = 0, -(-len(missing) // batch_size)
     for conditions in progress(batches, label="rendering clips", total=total):
         rows = missing[first : first + len(conditions)]
         first += len(conditions)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from phosphene.data.movies.run import MovieClips, MovieRun
+from phosphene.pipelines.report.from_reconstruction import is_virtual, settings_words
 from phosphene.pipelines.video.report import (
     ShownClip,
     VideoPage,
@@ -12,16 +13,14 @@ from phosphene.pipelines.video.report import (
     render_video_page,
     spread,
 )
-from phosphene.schemas import MetricsFile
+from phosphene.schemas import MetricsFile, RunFile
+from phosphene.storage import load_array
 from phosphene.trials import UNKNOWN
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from phosphene.pipelines.video.model import VideoModel
-    from phosphene.pipelines.video.output import VideoOutput
-
-__all__ = ["page_of"]
+__all__ = ["frames_of", "page_of"]
 
 CAREFUL = (
     "First frame: decoded. Optical flow: {flow}. Results with a true first frame, or with none, "
@@ -31,64 +30,88 @@ CAREFUL = (
 
 
 def page_of(
-    output: VideoOutput,
-    model: VideoModel,
-    run: MovieRun,
-    clips: MovieClips,
+    root: Path,
+    run: RunFile,
     table: pd.DataFrame,
     metrics: MetricsFile | None,
     *,
     stimuli: bool,
 ) -> str:
-    """Return the report as text; films are read from the files that were written."""
-    shown, size = spread(len(clips)), output.rendered_size
-    cards = []
-    for item in shown:
-        row = table.iloc[item]
-        films = [film_of(output.partial / str(row["file"]), "decoded", size)]
-        if row["truth"] != UNKNOWN:
-            films.insert(0, film_of(output.partial / str(row["truth"]), "shown", size))
-        begins = float(row["start"])
-        told = f"second {begins:g} to {begins + clips.length:g}"
-        if row["straddles_cut"] == "yes":
-            told += ", over a cut"
-        told += f"; new scene decoded with probability {float(row['cut_probability']):.2f}"
-        cards.append(ShownClip(item, str(row["stimulus_id"]), told, tuple(films)))
-    many = f"{len(shown)} of {len(clips)} clips, spread evenly." if len(shown) < len(clips) else ""
+    """Return the report as text, from what lies in the output folder: the same each time.
+
+    Parameters
+    ----------
+    root : Path
+        Where ``trials.tsv`` has its files.
+    run : RunFile
+    table : DataFrame
+        A row per clip, as in ``trials.tsv``.
+    metrics : MetricsFile or None
+    stimuli : bool
+        False leaves out the shown clips and their names.
+    """
+    config, shown = run.config, spread(len(table))
+    cards = [_card(root, table.iloc[item], item, stimuli=stimuli) for item in shown]
+    few = len(shown) < len(table)
+    many = f"{len(shown)} of {len(table)} clips, spread evenly." if few else ""
     what = (
         "Shown and decoded play side by side, by one clock."
-        if stimuli and (table["truth"] != UNKNOWN).any()
+        if any(len(card.films) > 1 for card in cards)
         else "What was decoded."
     )
-    config = output.run.config
     return render_video_page(
         VideoPage(
-            heading=f"What sub-{run.recording.subject} watched",
-            lead=f"{len(clips)} clips of {clips.length:g} s decoded from {len(run)} volumes, one "
-            f"every {run.tr:g} s, by {model.name}.",
-            model=model.name,
+            heading=f"What sub-{config['subject']} watched",
+            lead=f"{len(table)} clips of {config['clip_seconds']:g} s decoded from "
+            f"{config['volumes']} volumes, one every {config['tr']:g} s, by {run.model}.",
+            model=run.model,
             careful=CAREFUL.format(flow=config["flow"]),
-            virtual=model.name.startswith("virtual") or "virtual" in model.protocol.dataset,
+            virtual=is_virtual(run.model, run.protocol, config),
             said=" ".join(part for part in (what, many) if part),
             clips=cards,
             measures=_measures(metrics),
-            provenance=[
-                ("model", f"{model.name} ({model.hash})"),
-                ("keyframes", f"{model.picture_model}, first frame decoded"),
-                ("moved by", f"{model.generator.name} {model.generator.settings}"),
-                ("volumes of a clip", f"those that begin {model.timing.delay:g} s after it, for "
-                 f"{model.timing.window:g} s; movie from {run.onset:g} s on"),
-                ("seams", "neighbours blended, reset at cuts" if config["seams"] else "as decoded"),
-                ("clips left out", f"{clips.n_left_out}, whose volumes the run does not have"),
-                ("trained on", f"{model.protocol.dataset} ({model.protocol.dataset_hash})"),
-                ("normalisation", f"{model.protocol.normalisation}: fitted on "
-                 f"{model.protocol.normalisation_fitted_on}"),
-                ("seed", str(config["seed"])),
-                ("input", output.run.input_hash),
-                ("versions", ", ".join(f"{k} {v}" for k, v in output.run.versions.items())),
-            ],
+            provenance=_provenance(run, stimuli=stimuli),
         )
-    )  # fmt: skip
+    )
+
+
+def _card(root: Path, row: pd.Series[Any], item: int, *, stimuli: bool) -> ShownClip:
+    size = frames_of(root, str(row["file"])).shape[1:3]
+    films = [film_of(root / str(row["file"]), "decoded", (int(size[0]), int(size[1])))]
+    if stimuli and row["truth"] != UNKNOWN:
+        films.insert(0, film_of(root / str(row["truth"]), "shown", (int(size[0]), int(size[1]))))
+    begins = float(row["start"])
+    told = f"second {begins:g} to {begins + float(row['duration']):g}"
+    if row["straddles_cut"] == "yes":
+        told += ", over a cut"
+    told += f"; new scene decoded with probability {float(row['cut_probability']):.2f}"
+    return ShownClip(
+        item, str(row["stimulus_id"]) if stimuli else f"clip {item}", told, tuple(films)
+    )
+
+
+def frames_of(root: Path, file: str) -> Any:
+    """Return the lossless frames (F, H, W, 3) of a clip by the name of its MP4; read when used."""
+    return load_array(root / file.replace("_desc-recon_video.mp4", "_desc-recon_frames.npy"))
+
+
+def _provenance(run: RunFile, *, stimuli: bool) -> list[tuple[str, str]]:
+    config, protocol = run.config, run.protocol
+    return [
+        ("model", f"{run.model} ({run.model_hash})"),
+        ("keyframes", f"{config['picture_model']}, first frame decoded"),
+        ("moved by", str(config["generator"])),
+        ("volumes of a clip", f"those that begin {config['delay']:g} s after it, for "
+         f"{config['window']:g} s; movie from {config['onset']:g} s on"),
+        ("seams", "neighbours blended, reset at cuts" if config["seams"] else "as decoded"),
+        ("clips left out", f"{config['clips_left_out']}, whose volumes the run does not have"),
+        ("trained on", f"{protocol.dataset} ({protocol.dataset_hash})"),
+        ("normalisation",
+         f"{protocol.normalisation}: fitted on {protocol.normalisation_fitted_on}"),
+        ("settings", settings_words(config, stimuli=stimuli)),
+        ("input", run.input_hash),
+        ("versions", ", ".join(f"{k} {v}" for k, v in run.versions.items())),
+    ]  # fmt: skip
 
 
 def _measures(metrics: MetricsFile | None) -> list[list[str]]:

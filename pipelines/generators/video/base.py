@@ -145,6 +145,10 @@ class VideoGenerator(ABC):
         """What decides its frames besides the model, for the record of a run."""
         return {}
 
+    def batch_by_memory(self) -> bool:
+        """Return whether it renders as many clips at a time as fit, from now on."""
+        return False  # only published generators choose
+
     @abstractmethod
     def to(self, device: str | torch.device) -> Self:
         """Move its networks to a device."""

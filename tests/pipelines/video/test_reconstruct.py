@@ -14,6 +14,7 @@ from PIL import Image
 
 from phosphene.data.movies import open_movie
 from phosphene.errors import InputError, UsageError
+from phosphene.pipelines.evaluation.clips import read_clip
 from phosphene.pipelines.video.model import load_video_model
 from phosphene.pipelines.video.reconstruct import VideoConfig, reconstruct_video
 from phosphene.pipelines.video.seams import blended, is_reset
@@ -84,6 +85,44 @@ def test_the_report_is_one_file_with_two_films_per_clip(written: Path) -> None:
     assert "http" not in page.replace("http-equiv", "")
 
 
+def test_the_page_is_built_again_to_the_last_byte(written: Path, tmp_path: Path, cli) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(written, copy)
+    (copy / "report.html").unlink()
+    table, figure = tmp_path / "t.md", tmp_path / "f.png"
+    done = cli("report", copy, "--markdown", table, "--figure", figure).succeeds()
+    assert done.out.splitlines()[-1] == f"report: {copy / 'report.html'}"
+    assert (copy / "report.html").read_bytes() == (written / "report.html").read_bytes()
+    assert "video-ssim/strict-v1" in table.read_text()
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    cli("report", copy, "--no-stimuli", "--markdown", table).succeeds()
+    page = (copy / "report.html").read_text()
+    assert page.count("<video") == 6
+    assert "film-3" not in page + table.read_text()
+    cli("report", copy, "--model", "x").refuses(2, "no map of voxels")
+    next(copy.glob("sub-01/*item-000004*_video.mp4")).unlink()
+    cli("report", copy).refuses(3, "lacks 1 of 6 clips")
+
+
+def test_an_output_is_evaluated_by_its_frames_without_loss(
+    written: Path, tmp_path: Path, cli
+) -> None:
+    cli(
+        "evaluate", "--predictions", written, "--truth", written / "stimuli", "--metric",
+        "video-psnr/strict-v1", "--output", tmp_path / "ev",
+    ).succeeds()  # fmt: skip
+    found = json.loads((tmp_path / "ev" / "evaluation.json").read_text())
+    truths = [read_clip(path) for path in sorted((written / "stimuli").iterdir())]
+    shown = [np.load(path) for path in sorted(written.rglob("*_frames.npy"))]
+    errors = [
+        [np.square(a.astype(float) - b).mean() for a, b in zip(*pair, strict=True)]
+        for pair in zip(shown, truths, strict=True)
+    ]
+    expected = 10 * np.log10(255**2 / np.array(errors))
+    assert found["metrics"][0]["value"] == pytest.approx(expected.mean(), abs=1e-9)
+    cli("report", tmp_path / "ev").succeeds()
+
+
 def test_a_run_that_was_interrupted_goes_on_to_the_same_files(
     video_toy, written: Path, tmp_path: Path
 ) -> None:
@@ -109,7 +148,9 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_files(
 def test_batches_and_missing_truth_change_no_frame(
     video_toy, written: Path, tmp_path: Path
 ) -> None:
-    folder, result = reconstruct_video(config(video_toy, tmp_path / "a", batch_size=1))
+    folder, result = reconstruct_video(config(video_toy, tmp_path / "a", batch_size="auto"))
+    assert result is not None
+    folder, result = reconstruct_video(config(video_toy, tmp_path / "b", batch_size=1))
     assert result is not None
     assert result.metrics is None
     assert not (folder / "stimuli").exists()
