@@ -1,6 +1,6 @@
 """Training of EEG and MEG encoders: contrastive, all of it on the device, for one or more subjects.
 
-An item is a picture as one subject saw it, with all its repetitions. Every step averages a random
+An item is a picture as one subject saw it, with all its repetitions. Every epoch averages a random
 number of them, so that one network serves single trials and averages. A batch of several subjects
 holds a picture several times: all of these count as right (multi-positive InfoNCE).
 """
@@ -23,9 +23,10 @@ from phosphene.encoders.brain.electric.base import ElectricEncoder
 from phosphene.errors import InputError
 from phosphene.pipelines.training.engine import EngineConfig, TrainingResult, train
 from phosphene.pipelines.training.losses import info_nce, same_picture
+from phosphene.pipelines.training.trial_means import TrialMeans
 from phosphene.types import Recording
 
-__all__ = ["ElectricTraining", "augment", "draw_average", "mean_reciprocal_rank", "train_electric"]
+__all__ = ["ElectricTraining", "augment", "mean_reciprocal_rank", "train_electric"]
 
 
 class ElectricTraining(Config):
@@ -88,16 +89,18 @@ def train_electric(
             f"targets of shape {tuple(targets.shape)} for {len(numbers)} pictures",
             expected=f"({len(numbers)}, {encoder.n_targets}), every picture once",
         )
-    items = {
-        split: _items(encoder, recordings, numbers, split) for split in ("train", "validation")
+    made = {
+        split: _items(encoder, recordings, numbers, split, config)
+        for split in ("train", "validation")
     }
-    if items["train"] is None:
+    if made["train"] is None:
         raise InputError("no training trial", "trials with the split train")
-    data = {**items["train"], "target": targets[items["train"]["picture"]].float()}
+    items, means = made["train"]
+    data = {**items, "target": targets[items["picture"]].float()}
     places = _places(recordings)
-    held_out = items["validation"]
+    held_out = made["validation"]
     if held_out is not None:
-        both = set(held_out["picture"].tolist()) & set(data["picture"].tolist())
+        both = set(held_out[0]["picture"].tolist()) & set(data["picture"].tolist())
         if both:
             raise InputError(
                 f"{len(both)} pictures both in training and in validation",
@@ -106,11 +109,11 @@ def train_electric(
             )
 
     def validate(model: nn.Module) -> float:
-        held = cast("dict[str, Tensor]", held_out)
+        held, trials = cast("tuple[dict[str, Tensor], TrialMeans]", held_out)
         device = next(model.parameters()).device
         rows = []
         for part in torch.arange(len(held["picture"])).split(256):
-            x = _mean(held["x"][part], held["there"][part]).to(device)
+            x = trials.mean(part).to(device)
             rows.append(model(x, held["subject"][part].to(device), places_on(device)).cpu())
         with torch.no_grad():
             keys = plain(model).picture_keys(targets.to(device)).cpu()
@@ -122,7 +125,7 @@ def train_electric(
     result = train(
         encoder,
         data,
-        _Objective(config, places),
+        _Objective(config, places, means),
         config.engine,
         folder=folder,
         validate=None if held_out is None else validate,
@@ -137,17 +140,14 @@ class _Objective:
 
     whole_batch = True
 
-    def __init__(self, config: ElectricTraining, places: Tensor | None) -> None:
+    def __init__(self, config: ElectricTraining, places: Tensor | None, means: TrialMeans) -> None:
         self.config, self.places = config, places
+        self.gather = means.gather
 
     def __call__(
         self, model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, done: float
     ) -> dict[str, Tensor]:
-        if self.config.average:
-            x = draw_average(batch["x"], batch["there"], generator)
-        else:
-            x = _mean(batch["x"], batch["there"])
-        x = augment(x, self.config, generator)
+        x = augment(batch["x"], self.config, generator)
         places = None if self.places is None else self.places.to(x.device)
         embedded = model(x, batch["subject"], places)
         encoder, target = plain(model), batch["target"]
@@ -165,34 +165,6 @@ class _Objective:
 def plain(model: nn.Module) -> ElectricEncoder:
     """Return the encoder itself, where processes wrap it."""
     return cast(ElectricEncoder, getattr(model, "module", model))
-
-
-def draw_average(x: Tensor, there: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the mean of a random number of random repetitions of every item.
-
-    Parameters
-    ----------
-    x : Tensor of shape (n, repetitions, C, T)
-    there : Tensor of shape (n, repetitions), boolean
-        Which repetitions an item has; at least one.
-    generator : torch.Generator
-
-    Returns
-    -------
-    Tensor of shape (n, C, T)
-    """
-    n, most = there.shape
-    order = torch.rand((n, most), generator=generator, device=x.device)
-    rank = torch.where(there, order, torch.inf).argsort(dim=1).argsort(dim=1)
-    share = torch.rand((n, 1), generator=generator, device=x.device)
-    count = 1 + (share * there.sum(dim=1, keepdim=True)).long()
-    return _mean(x, there & (rank < count))
-
-
-def _mean(x: Tensor, chosen: Tensor) -> Tensor:
-    weights = chosen.to(torch.float32)
-    weights = weights / weights.sum(dim=1, keepdim=True)
-    return torch.einsum("nr,nrct->nct", weights, x.float())
 
 
 def augment(x: Tensor, config: ElectricTraining, generator: torch.Generator) -> Tensor:
@@ -242,8 +214,9 @@ def _items(
     recordings: Mapping[str, Recording],
     numbers: Mapping[str, int],
     split: str,
-) -> dict[str, Tensor] | None:
-    """Return repetitions (n, r, C, T), which are there, picture and subject of each item."""
+    config: ElectricTraining,
+) -> tuple[dict[str, Tensor], TrialMeans] | None:
+    """Return picture and subject of each item, and its trials in float16."""
     rows: list[tuple[Recording, str, Any]] = []
     for label, recording in recordings.items():
         refuse_test_trials(recording, purpose="training")
@@ -262,11 +235,10 @@ def _items(
         rows += [(recording, str(name), places[where]) for name, where in groups.items()]
     if not rows:
         return None
-    most = max(len(where) for _, _, where in rows)
-    shape = rows[0][0].data.shape[1:]
-    x = torch.zeros((len(rows), most, *shape), dtype=torch.float16)
-    there = torch.zeros((len(rows), most), dtype=torch.bool)
-    for index, (recording, _, where) in enumerate(rows):
+    counts = torch.tensor([len(where) for _, _, where in rows])
+    x = torch.empty((int(counts.sum()), *rows[0][0].data.shape[1:]), dtype=torch.float16)
+    start = 0
+    for recording, _, where in rows:
         values = np.asarray(recording.data[where], dtype=np.float16)
         if not np.isfinite(values).all() or not values.any():
             raise InputError(
@@ -274,14 +246,13 @@ def _items(
                 expected="whitened or standardised trials",
                 remedy="whiten the recording, or give microvolts",
             )
-        x[index, : len(where)] = torch.from_numpy(values)
-        there[index, : len(where)] = True
-    return {
-        "x": x,
-        "there": there,
+        x[start : start + len(where)] = torch.from_numpy(values)
+        start += len(where)
+    items = {
         "picture": torch.tensor([numbers[name] for _, name, _ in rows]),
         "subject": torch.tensor([encoder.index_of(recording.subject) for recording, _, _ in rows]),
     }
+    return items, TrialMeans(x, counts, seed=config.engine.seed, average=config.average)
 
 
 def _places(recordings: Mapping[str, Recording]) -> Tensor | None:

@@ -15,6 +15,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -213,7 +214,8 @@ class _Loop:
         done = self.step - self.epoch * self.steps_per_epoch
         steps = order.split(self.config.batch_size)[done:]
         parts = (own for rows in steps for _, own, _ in self._parts(rows))
-        batches = gathered(self.data, parts)
+        more = getattr(self.objective, "gather", None)
+        batches = gathered(self.data, parts, more and partial(more, epoch=self.epoch))
         for position, rows in enumerate(steps, start=done):
             self._one_step(rows, batches)
             inside = position + 1 < self.steps_per_epoch

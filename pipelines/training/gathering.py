@@ -8,7 +8,7 @@ the network does not wait. On a GPU the rows lie there already and one kernel ga
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,9 +19,12 @@ from torch import Tensor
 __all__ = ["gathered"]
 
 Array = np.ndarray[Any, Any]
+More = Callable[[Tensor, dict[str, Any]], Mapping[str, Tensor]]
 
 
-def gathered(data: Mapping[str, Tensor], parts: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
+def gathered(
+    data: Mapping[str, Tensor], parts: Iterable[Tensor], more: More | None = None
+) -> Iterator[dict[str, Tensor]]:
     """Yield ``{name: tensor[rows]}`` for every part.
 
     Parameters
@@ -30,6 +33,9 @@ def gathered(data: Mapping[str, Tensor], parts: Iterable[Tensor]) -> Iterator[di
         All on one device.
     parts : iterable of Tensor of shape (n_rows,), integer
         Row numbers of each batch, on the same device.
+    more : callable, optional
+        Makes further tensors of a batch, ahead as well: of the rows and a dictionary that it may
+        keep buffers in, one for batches of even and one for those of odd number.
 
     Yields
     ------
@@ -37,17 +43,22 @@ def gathered(data: Mapping[str, Tensor], parts: Iterable[Tensor]) -> Iterator[di
         On a CPU valid until the next one is asked for: it is overwritten later.
     """
     if all(tensor.device.type == "cpu" for tensor in data.values()):
-        yield from _ahead(data, parts)
+        yield from _ahead(data, parts, more)
         return
     for rows in parts:
-        yield {name: tensor.index_select(0, rows) for name, tensor in data.items()}
+        batch = {name: tensor.index_select(0, rows) for name, tensor in data.items()}
+        yield batch if more is None else batch | dict(more(rows, {}))
 
 
-def _ahead(data: Mapping[str, Tensor], parts: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
+def _ahead(
+    data: Mapping[str, Tensor], parts: Iterable[Tensor], more: More | None
+) -> Iterator[dict[str, Tensor]]:
     views = {name: _as_array(tensor) for name, tensor in data.items()}
     buffers: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+    kept: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
-    def gather(rows: Tensor, buffer: dict[str, Tensor]) -> dict[str, Tensor]:
+    def gather(rows: Tensor, odd: int) -> dict[str, Tensor]:
+        buffer = buffers[odd]
         wanted, batch = rows.numpy(), {}
         for name, tensor in data.items():
             if name not in buffer or len(buffer[name]) < len(rows):
@@ -57,12 +68,12 @@ def _ahead(data: Mapping[str, Tensor], parts: Iterable[Tensor]) -> Iterator[dict
                 raise IndexError(f"rows beyond the {len(tensor)} of {name!r}")
             # Checked above: numpy needs no second buffer to be able to raise half way.
             np.take(views[name], wanted, axis=0, out=_as_array(batch[name]), mode="clip")
-        return batch
+        return batch if more is None else batch | dict(more(rows, kept[odd]))
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="gather") as thread:
         coming = None
         for number, rows in enumerate(parts):
-            following = thread.submit(gather, rows, buffers[number % 2])
+            following = thread.submit(gather, rows, number % 2)
             if coming is not None:
                 yield coming.result()
             coming = following

@@ -16,7 +16,6 @@ from phosphene.errors import InputError
 from phosphene.pipelines.training.electric import (
     ElectricTraining,
     augment,
-    draw_average,
     mean_reciprocal_rank,
     train_electric,
 )
@@ -94,18 +93,6 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
     for one, other in ((whole, halves), (halves, again)):
         for name, tensor in one.state_dict().items():
             assert torch.equal(tensor, other.state_dict()[name]), name
-
-
-def test_random_averages_are_means_of_repetitions_that_are_there() -> None:
-    x = torch.tensor([1.0, 10.0, 100.0, 1000.0]).reshape(1, 4, 1, 1).repeat(400, 1, 1, 1)
-    there = torch.tensor([True, True, True, False]).repeat(400, 1)
-    found = draw_average(x, there, torch.Generator().manual_seed(0)).flatten()
-    possible = torch.tensor([1, 10, 100, 5.5, 50.5, 55, 37.0])
-    nearest = (found[:, None] - possible).abs().min(dim=1).values
-    assert nearest.max() < 1e-4
-    counts = torch.stack([(found - value).abs() < 1e-3 for value in possible]).sum(dim=1)
-    assert (counts > 15).all()
-    assert 90 < counts[-1] < 180  # a third of the draws take all three
 
 
 def test_augmentation_does_what_it_says() -> None:

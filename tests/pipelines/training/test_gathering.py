@@ -40,6 +40,20 @@ def test_a_batch_stays_until_the_next_is_asked_for() -> None:
         assert torch.equal(before, data["x"][rows])
 
 
+def test_what_is_made_besides_belongs_to_its_batch_and_buffers_take_turns() -> None:
+    given: list[int] = []
+
+    def more(rows: torch.Tensor, buffer: dict[str, object]) -> dict[str, torch.Tensor]:
+        given.append(id(buffer))
+        return {"double": 2 * rows}
+
+    parts = torch.arange(30).split(7)
+    for rows, batch in zip(parts, gathered({"x": torch.arange(30.0)}, parts, more), strict=True):
+        assert torch.equal(batch["double"], 2 * rows)
+        assert torch.equal(batch["x"], rows.float())
+    assert given[0] == given[2] != given[1] == given[3]
+
+
 def test_no_part_is_no_batch_and_rows_beyond_the_end_are_an_error() -> None:
     data = {"x": torch.ones(3, 2)}
     assert list(gathered(data, [])) == []
