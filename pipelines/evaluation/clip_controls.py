@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ __all__ = ["ClipScores", "score_clips"]
 
 Array = np.ndarray[Any, Any]
 BATCH, BLOCK = 8, 64  # clips described, and pairs compared, at a time
+BLOCK_BYTES = 2**26  # of pairs that are compared at a time
 MOST_PAIRS, LEAST_PERMUTATIONS = 20_000, 99
 
 
@@ -125,16 +126,16 @@ def score_clips(
     check_clips(predicted, truth, least_frames=measure.least_frames)
     if len(truth) < 2:
         raise InputError(f"{len(truth)} clip", "at least two, to pair them otherwise")
+    for clips in (rivals or {}).values():
+        check_clips(clips, truth, least_frames=measure.least_frames)
     others = {
-        "still_picture": still_clips(predicted),
-        "still_truth": still_clips(truth),
-        "grey_picture": grey_clips(truth),
+        "still_picture": _Control(predicted, still_clips),
+        "still_truth": _Control(truth, still_clips),
+        "grey_picture": _Control(truth, grey_clips),
         **(rivals or {}),
     }
-    for clips in others.values():
-        check_clips(clips, truth, least_frames=measure.least_frames)
     whole = _described(measure, {"predicted": predicted, "truth": truth, **others}, name)
-    scores = measure.compare(whole["predicted"], whole["truth"])
+    scores = _compared(measure, whole["predicted"], whole["truth"])
     if np.isnan(scores).all():
         raise InputError(f"no clip has a score in {name}", "more clips, or fewer ways")
     drawn = exchange_labels(
@@ -149,7 +150,7 @@ def score_clips(
         interval=_interval(scores, scenes, seed),
         scores=scores,
         controls={
-            key: float(np.nanmean(measure.compare(whole[key], whole["truth"]))) for key in others
+            key: float(np.nanmean(_compared(measure, whole[key], whole["truth"]))) for key in others
         },
         permuted=permuted,
         collapsed=measure.whole_set and mostly_one(whole["predicted"]),
@@ -167,6 +168,35 @@ def _affordable(n_permutations: int, truth: Pictures) -> int:
     return min(n_permutations, max(LEAST_PERMUTATIONS, MOST_PAIRS // n))
 
 
+def _compared(
+    measure: ClipMeasure,
+    predicted: Array,
+    truth: Array,
+    rows: Array | None = None,
+    others: Array | None = None,
+) -> Array:
+    """Return the scores of pairs, a block at a time; each row with its own truth by default."""
+    if measure.whole_set:
+        return measure.compare(predicted, truth)
+    rows = np.arange(len(truth)) if rows is None else rows
+    others = rows if others is None else others
+    size = max(1, min(BLOCK, BLOCK_BYTES // max(1, truth[:1].nbytes)))
+    parts = [slice(start, start + size) for start in range(0, len(rows), size)]
+    return np.concatenate(
+        [measure.compare(predicted[rows[part]], truth[others[part]]) for part in parts]
+    )
+
+
+class _Control:
+    """Clips made of others when they are asked for: memory does not hold all of them."""
+
+    def __init__(self, clips: Pictures, made: Callable[[Pictures], Pictures]) -> None:
+        self.clips, self.made = clips, made
+
+    def __getitem__(self, rows: Any) -> Pictures:
+        return self.made(np.asarray(self.clips[rows]))
+
+
 def _permuted(
     measure: ClipMeasure, predicted: Array, truth: Array, drawn: Permutations, higher: bool
 ) -> PermutationResult:
@@ -175,13 +205,10 @@ def _permuted(
     if measure.whole_set:
         scores = measure.compare_orders(predicted, truth, orders)
     else:
-        pairs, place = np.unique(np.arange(len(truth)) * len(truth) + orders, return_inverse=True)
-        blocks = np.array_split(pairs, -(-len(pairs) // BLOCK))
-        compared = [
-            measure.compare(predicted[part // len(truth)], truth[part % len(truth)])
-            for part in blocks
-        ]
-        scores = np.concatenate(compared)[place.reshape(orders.shape)]
+        n = len(truth)
+        pairs, place = np.unique(np.arange(n) * n + orders, return_inverse=True)
+        compared = _compared(measure, predicted, truth, pairs // n, pairs % n)
+        scores = compared[place.reshape(orders.shape)]
     means = [float(np.nanmean(row)) for row in scores]
     observed, null = means[0], np.array(means[1:])
     p = p_value(observed, null, higher_is_better=higher)
@@ -212,10 +239,13 @@ def _within(
     )
 
 
-def _described(measure: ClipMeasure, sets: Mapping[str, Pictures], label: str) -> dict[str, Array]:
+def _described(measure: ClipMeasure, sets: Mapping[str, Any], label: str) -> dict[str, Any]:
     """Return the description of every set of clips, a batch at a time."""
+    count = len(sets["truth"])
+    if measure.as_they_are:
+        measure.describe(sets["truth"][:1])
+        return dict(sets)
     parts: dict[str, list[Array]] = {key: [] for key in sets}
-    count = len(next(iter(sets.values())))
     for start in progress(range(0, count, BATCH), label=label):
         rows = slice(start, start + BATCH)
         # Together, as in the metric: equal frames are then described equally.

@@ -42,10 +42,13 @@ class ClipMeasure(Protocol):
     ----------
     whole_set : bool
         Whether an item's score depends on the other items (identification).
+    as_they_are : bool
+        Whether clips are their own description.
     least_frames : int
     """
 
     whole_set: bool
+    as_they_are: bool
     least_frames: int
 
     def describe(self, clips: Pictures) -> Array:

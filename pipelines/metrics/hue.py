@@ -59,6 +59,7 @@ class HueCorrelation:
     """
 
     whole_set = False
+    as_they_are = False
     least_frames = 1
 
     def describe(self, clips: Pictures) -> Array:
@@ -84,6 +85,7 @@ class LegacyHue:
     """
 
     whole_set = False
+    as_they_are = False
     least_frames = 1
 
     def describe(self, clips: Pictures) -> Array:

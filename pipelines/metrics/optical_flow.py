@@ -116,6 +116,7 @@ class FlowError:
     """
 
     whole_set = False
+    as_they_are = False
     least_frames = 2
 
     def __init__(self, size: int = SIZE) -> None:

@@ -45,6 +45,7 @@ class TemporalDifference:
     """
 
     whole_set = False
+    as_they_are = False
     least_frames = 2
 
     def __init__(self, network: str | FeatureNetwork = NETWORK) -> None:
@@ -76,6 +77,7 @@ class SelfSimilarity:
     """
 
     whole_set = False
+    as_they_are = False
     least_frames = 2
 
     def __init__(

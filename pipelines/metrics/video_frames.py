@@ -36,6 +36,7 @@ class FrameSimilarity:
     """
 
     whole_set = False
+    as_they_are = True
     least_frames = 1
 
     def __init__(self, definition: Definition = "grey-gaussian") -> None:
@@ -78,6 +79,7 @@ class FrameRatio:
     """
 
     whole_set = False
+    as_they_are = True
     least_frames = 1
 
     def describe(self, clips: Pictures) -> Array:

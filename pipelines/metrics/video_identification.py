@@ -109,6 +109,7 @@ class ClipIdentification:
     """
 
     whole_set = True
+    as_they_are = False
     least_frames = 1
 
     def __init__(self, ways: int = 2, network: str | FeatureNetwork = NETWORK) -> None:
@@ -161,6 +162,7 @@ class ClassIdentification:
     """
 
     whole_set = False
+    as_they_are = False
     least_frames = 1
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,17 @@ class VideoOutput:
         """Return the frames of a clip (F, H, W, 3) as they were written."""
         stem = self.partial / clip_stem(self.subject, item)
         return np.asarray(load_array(stem.with_name(f"{stem.name}_desc-recon_frames.npy")))
+
+    def stacked(self, name: str, count: int, clips: Iterable[Pictures]) -> Pictures:
+        """Return clips as one array (n, F, H, W, 3) on disk, which :meth:`finish` removes."""
+        array: Pictures | None = None
+        for item, frames in enumerate(clips):
+            if array is None:
+                path, shape = self.partial / RAW / f"{name}.npy", (count, *frames.shape)
+                array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+            array[item] = frames
+        assert array is not None  # a run has at least one clip
+        return array
 
     @property
     def rendered_size(self) -> tuple[int, int]:

@@ -154,20 +154,21 @@ def _write(
     """Join and write the clips that were rendered, score them where the movie is known."""
     rows = list(_write_clips(model, output, run, clips, decoded, seeds, config))
     table = _table(rows, clips, clips.keys, movie, config)
-    if movie is not None and config.stimuli:
-        truths = _true_clips(clips, movie, config.fps, output.rendered_size)
-        for file, frames in zip(table["truth"], truths, strict=True):
-            write_movie(output.partial / file, frames, config.fps)
     metrics = None
-    if movie is not None and len(clips) > 1:
+    if movie is not None:
+        truths = output.stacked("truth", len(clips), _true_clips(clips, movie, config, output))
+        for file, frames in zip(table["truth"], truths, strict=True):
+            if config.stimuli:
+                write_movie(output.partial / file, frames, config.fps)
         trained = {name.rpartition("/")[2] for name in model.protocol.train_stimulus_ids}
-        metrics = score_videos(
-            _shown(output, len(clips)),
-            np.stack(list(_true_clips(clips, movie, config.fps, output.rendered_size))),
-            clips,
-            output.run.protocol,
-            seen=len(clips) if clips.segment in trained else 0,
-        )
+        if len(clips) > 1:
+            metrics = score_videos(
+                output.stacked("shown", len(clips), map(output.written, range(len(clips)))),
+                truths,
+                clips,
+                output.run.protocol,
+                seen=len(clips) if clips.segment in trained else 0,
+            )
     write_text(output.partial / "config.yaml", _yaml(config))
     page = page_of(output.partial, output.run, table, metrics, stimuli=config.stimuli)
     root = output.finish(
@@ -412,17 +413,12 @@ def _table(
 
 
 def _true_clips(
-    clips: MovieClips, movie: Movie, fps: float, size: tuple[int, int]
+    clips: MovieClips, movie: Movie, config: VideoConfig, output: VideoOutput
 ) -> Iterator[Pictures]:
     """Yield what was shown in each clip (F, H, W, 3), at the rate of the reconstruction."""
     opened = movie.open()
-    numbers = clips.frames(opened.fps, max(1, round(clips.length * fps)))
-    return opened.read_clips(list(numbers), size[0])
-
-
-def _shown(output: VideoOutput, count: int) -> Pictures:
-    """Return the clips as they were written (n, F, H, W, 3)."""
-    return np.stack([output.written(item) for item in range(count)])
+    numbers = clips.frames(opened.fps, max(1, round(clips.length * config.fps)))
+    return opened.read_clips(list(numbers), output.rendered_size[0])
 
 
 def _yaml(config: VideoConfig) -> str:
