@@ -22,7 +22,7 @@ from phosphene.data.readers.continuous import (
 )
 from phosphene.data.readers.damage import existing_file
 from phosphene.data.readers.described import read_described
-from phosphene.data.readers.epochs import is_epochs, read_epochs
+from phosphene.data.readers.epochs import holds_epochs, read_epochs
 from phosphene.data.readers.glmsingle import is_glmsingle, read_glmsingle
 from phosphene.data.readers.regions import read_space
 from phosphene.data.readers.surface import is_surface, read_surface
@@ -146,7 +146,7 @@ def _read_electric(
         kind = cast(Modality, check_option("modality", str(modality), ("eeg", "meg")))
         epochs, info = read_described(source, kind)
         return Recording(epochs, kind, subject, complete_trials(table, len(epochs)), info=info)
-    if is_epochs(source):
+    if Path(source).is_file() and holds_epochs(source):
         return read_epochs(source, subject=subject, modality=modality, trials=table)
     if Path(source).is_dir():
         files = find_continuous(source, subject, modality)

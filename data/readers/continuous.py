@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phosphene.data.readers.channels import describe_channels, refuse_doubles
 from phosphene.data.readers.damage import existing_file, reading
 from phosphene.data.readers.epochs import bids_labels, choose_channels, sensors_of
 from phosphene.data.readers.signals import check_signals
@@ -120,7 +121,9 @@ def _read_one(
     existing_file(path, KIND)
     with reading(path, KIND):
         raw = mne.io.read_raw(path, preload=False, verbose="error")
+    describe_channels(raw, path)
     kind, picks = choose_channels(raw.info, modality, str(path))
+    refuse_doubles([raw.ch_names[index] for index in picks], str(path))
     table = _events_of(raw, path) if trials is None else trials
     if "onset" not in table:
         raise InputError(
@@ -135,7 +138,7 @@ def _read_one(
             remedy="give a table with the column onset by --trials",
         )
     rate = float(raw.info["sfreq"])
-    first = np.round(np.asarray(table["onset"], dtype=np.float64) * rate).astype(int)
+    first = np.round(_seconds(table, path) * rate).astype(int)
     offset = int(np.round(window[0] * rate))
     n_times = int(np.round((window[1] - window[0]) * rate)) + 1
     starts = first + offset
@@ -156,6 +159,22 @@ def _read_one(
     labelled = table.assign(**{k: v for k, v in bids_labels(path).items() if k not in table})
     recording = Recording(data, kind, subject, complete_trials(labelled, len(data)), info=info)
     return check_signals(recording, str(path))
+
+
+def _seconds(table: pd.DataFrame, path: Path) -> Array:
+    """Return onsets in seconds."""
+    import pandas as pd
+
+    found = pd.to_numeric(table["onset"], errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.flatnonzero(~np.isfinite(found))
+    if wrong.size:
+        raise InputError(
+            f"the onset of {wrong.size} of {len(table)} trials of {path} is no number, that of row "
+            f"{wrong[0]} is {table['onset'].iloc[wrong[0]]!r}",
+            expected="seconds of the recording",
+            remedy="correct these rows, or leave them out",
+        )
+    return found
 
 
 def _events_of(raw: Any, path: Path) -> pd.DataFrame:

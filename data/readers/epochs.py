@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 __all__ = [
     "bids_labels",
     "choose_channels",
+    "holds_epochs",
     "is_epochs",
     "read_epochs",
     "sensors_of",
 ]
 
 Array = np.ndarray[Any, Any]
-KIND = "a file of MNE epochs (_epo.fif)"
+KIND = "a file of epochs of MNE (_epo.fif) or EEGLAB (.set)"
 EPOCHS = re.compile(r"[-_]epo\.fif(\.gz)?$", re.IGNORECASE)
 PICKED = {"eeg": ("eeg",), "meg": ("mag", "grad")}
 
@@ -38,6 +39,29 @@ def is_epochs(source: str) -> bool:
     return EPOCHS.search(source) is not None
 
 
+def holds_epochs(source: str) -> bool:
+    """Whether a file holds epochs, by its name or, for ``.fif`` and ``.set``, by its header.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    lower = source.lower()
+    if is_epochs(source) or not lower.endswith((".fif", ".fif.gz", ".set")):
+        return is_epochs(source)
+    mne = require("mne", "eeg")
+    file = existing_file(source, KIND)
+    with reading(file, "a continuous EEG or MEG recording, or epochs"):
+        try:
+            mne.io.read_raw(file, preload=False, verbose="error")
+        except (TypeError, ValueError) as error:  # what MNE says of epochs in a .set, in a .fif
+            if "number of trials" not in str(error) and "No raw data" not in str(error):
+                raise
+            return True
+    return False
+
+
 def read_epochs(
     source: str,
     *,
@@ -45,12 +69,12 @@ def read_epochs(
     modality: str | None = None,
     trials: pd.DataFrame | None = None,
 ) -> Recording:
-    """Read MNE epochs.
+    """Read epochs of MNE or EEGLAB.
 
     Parameters
     ----------
     source : str
-        A file ending in ``_epo.fif`` or ``-epo.fif`` (``.gz`` too).
+        A ``.fif`` of MNE, by custom ending in ``_epo.fif``, or a ``.set`` of EEGLAB.
     subject : str
     modality : {"eeg", "meg"}, optional
         The channels to take where the file has both; by default those it has.
@@ -73,7 +97,10 @@ def read_epochs(
     mne = require("mne", "eeg")
     file = existing_file(source, KIND)
     with reading(file, KIND):
-        epochs = mne.read_epochs(file, preload=True, verbose="error")
+        if source.lower().endswith(".set"):
+            epochs = mne.read_epochs_eeglab(file, verbose="error")
+        else:
+            epochs = mne.read_epochs(file, preload=True, verbose="error")
         epochs.apply_proj(verbose="error")
     if len(epochs) == 0:
         raise InputError(

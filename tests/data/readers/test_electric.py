@@ -247,6 +247,65 @@ def test_mistakes_are_one_message_each(tmp_path: Path, volts: np.ndarray) -> Non
         read_recording(tmp_path / "absent_epo.fif", subject="01")
 
 
+def test_epochs_are_known_by_what_a_file_holds_too(tmp_path: Path, volts: np.ndarray) -> None:
+    made = epochs_of(cut(volts))
+    made.save(tmp_path / "trials.fif", verbose="error")
+    made.export(tmp_path / "trials.set", fmt="eeglab", verbose="error")
+    for name in ("trials.fif", "trials.set"):
+        recording = read_recording(tmp_path / name, subject="01")  # no window is needed
+        np.testing.assert_allclose(recording.data, cut(volts), rtol=1e-5, atol=1e-11)
+        assert recording.trials["stimulus_id"].tolist() == SHOWN
+        assert recording.info.tmin == pytest.approx(-0.1)
+    made.average().save(tmp_path / "mean-ave.fif", verbose="error")
+    with pytest.raises(InputError, match="damaged or is not"):
+        read_recording(tmp_path / "mean-ave.fif", subject="01", window=WINDOW)
+
+
+def test_a_table_of_channels_beside_a_file_says_what_is_no_electrode_and_what_is_bad(
+    tmp_path: Path, volts: np.ndarray
+) -> None:
+    folder = tmp_path / "sub-01" / "eeg"
+    folder.mkdir(parents=True)
+    write_vhdr(folder, volts)
+    stem = "sub-01_task-x"
+    raw = mne.io.read_raw(folder / "a.vhdr", verbose="error")
+    raw.export(folder / f"{stem}_eeg.edf", fmt="edf", verbose="error")
+    table = pd.DataFrame(
+        {"name": [*NAMES, "Fp1"], "type": ["EEG", "EEG", "EEG", "VEOG", "EEG"],
+         "status": ["good", "bad", "good", "good", "bad"]}
+    )  # fmt: skip
+    table.to_csv(folder / f"{stem}_channels.tsv", sep="\t", index=False)
+    assert read_recording(tmp_path, subject="01", window=WINDOW).info.ch_names == ("O1", "O2")
+    table.drop(columns="name").to_csv(folder / f"{stem}_channels.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match="no column name"):
+        read_recording(tmp_path, subject="01", window=WINDOW)
+
+
+def test_a_name_that_a_file_has_twice_is_refused(tmp_path: Path, volts: np.ndarray) -> None:
+    labels = ["O1", "Oz", "Oz", "Cz"]
+    signals = [
+        edfio.EdfSignal(row * 1e6, RATE, label=name, physical_dimension="uV",
+                        physical_range=(-200, 200))
+        for name, row in zip(labels, volts, strict=True)
+    ]  # fmt: skip
+    edfio.Edf(signals, annotations=[edfio.EdfAnnotation(2.0, None, "face")]).write(
+        tmp_path / "twice.edf"
+    )
+    with pytest.raises(InputError, match="2 channels with the name Oz"):
+        read_recording(tmp_path / "twice.edf", subject="01", window=WINDOW)
+
+
+@pytest.mark.parametrize("wrong", ["n/a", "two", float("nan"), float("inf")])
+def test_onsets_that_are_no_numbers_are_one_message(
+    tmp_path: Path, volts: np.ndarray, wrong: object
+) -> None:
+    path = write_fif(tmp_path, volts)
+    with pytest.raises(InputError, match=r"onset of 1 of 2 trials .* is no number"):
+        read_recording(
+            path, subject="01", window=WINDOW, trials=pd.DataFrame({"onset": ["1.5", wrong]})
+        )
+
+
 @pytest.mark.parametrize("name", ["d_epo.fif", "d.edf", "d.vhdr", "d.set", "d_raw.fif", "d.bdf"])
 @pytest.mark.parametrize("content", [b"", b"\x00" * 300, b"\x80\x04cos\nsystem\n", b"text\n" * 9])
 def test_damaged_files_are_one_message(tmp_path: Path, name: str, content: bytes) -> None:
