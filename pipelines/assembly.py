@@ -106,16 +106,19 @@ def _check_start(made: ModelParts) -> None:
         return
     start = made.start
     found = "none" if start is None else start.spec.hash
-    if made.structure is None or start is None or made.branch.target != found:
+    # Some networks predict latents beside their tokens, and need no second one.
+    itself = made.structure is None and "lowlevel" in getattr(made.encoder, "targets", ())
+    predicted = itself or made.structure is not None
+    if not predicted or start is None or made.branch.target != found:
         raise InputError(
             f"a low-level branch for the latents {made.branch.target}"
-            + ("" if made.structure is not None else ", and nothing that predicts them"),
+            + ("" if predicted else ", and nothing that predicts them"),
             expected=f"a structure encoder, and the latents {found} of the generator "
             f"{made.generator.name}",
             remedy="leave both out with structure=None; a published generator by name "
             "(Reconstructor.from_pretrained(..., generator=...)) starts from decoded pictures",
         )
-    _check_shape("structure", made.structure, start.spec.shape)
+    _check_shape("structure", made.encoder if itself else made.structure, start.spec.shape)
 
 
 def _identity(parts: ModelParts) -> str:

@@ -322,6 +322,10 @@ def _beside(parts: ModelParts) -> str:
         prior += f", with detail finer than {parts.detail.blur:g} pixels of a training picture"
     if parts.branch is None:
         return prior
+    if parts.branch.blend > 0:
+        prior += f", with {parts.branch.blend:g} of the decoded latents mixed in"
+    if parts.branch.strength == 1:
+        return prior
     return f"{prior}, started from predicted latents at strength {parts.branch.strength:g}"
 
 

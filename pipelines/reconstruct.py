@@ -14,6 +14,8 @@ from phosphene.data.pictures import Pictures
 from phosphene.data.readers.modality import input_modality
 from phosphene.errors import UsageError
 from phosphene.pipelines.items import embedding_arrays, items_of, picture_seeds
+from phosphene.pipelines.metrics.features import NETWORK, FeatureNetwork
+from phosphene.pipelines.model_folder import ModelParts
 from phosphene.pipelines.output import OutputFolder
 from phosphene.pipelines.reading import read_for
 from phosphene.pipelines.reconstruction import Reconstruction
@@ -46,6 +48,7 @@ class ReconstructConfig(Config):
     strength: float | None = None
     detail: float | None = None
     caption: str | None = None
+    blend: float | None = None
     samples: int = 1
     seed: int = 0
     steps: int | None = None
@@ -91,6 +94,7 @@ def reconstruct(
         strength=config.strength,
         detail=config.detail,
         caption=config.caption,
+        blend=config.blend,
         device=config.device,
     )
     if by_memory:
@@ -138,6 +142,7 @@ def reconstruct(
             pictures=hashes,
             categories=known_categories(table),
             n_seen_in_training=seen_in_training(protocol, table["stimulus_id"].tolist(), hashes),
+            networks=judging_networks(model.parts),
         )
     write_text(output.partial / "config.yaml", _yaml(config))
     return output.finish(
@@ -151,6 +156,23 @@ def seen_in_training(protocol: Protocol, stimulus_ids: list[str], hashes: list[s
     names = set(protocol.train_stimulus_ids) - {UNKNOWN}
     pairs = zip(stimulus_ids, hashes, strict=True)
     return sum(content in known or name in names for name, content in pairs)
+
+
+def judging_networks(parts: ModelParts) -> dict[str, str | FeatureNetwork]:
+    """Return the networks a model decodes to, by the name of identification in their features.
+
+    Both belong to the decoder, so that neither is an independent judge. Models that decode the
+    features of no second network are scored by pixels alone.
+    """
+    second = parts.features_target
+    if second is None:
+        return {}
+    name = second.name
+    # As `evaluate` defines it, features as they are; others as the model has them.
+    by_features = (
+        (f"{name}/strict-v1", name) if name == NETWORK else ("two-way-features/strict-v1", second)
+    )
+    return dict([by_features, (f"two-way-{parts.target.spec.output}/strict-v1", parts.target)])
 
 
 def picture_shape(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.published import PublishedTarget
 from phosphene.errors import UsageError
 from phosphene.hub import upload_folder
 from phosphene.names import check_subject
@@ -19,6 +20,8 @@ from phosphene.pipelines.assembly import assemble
 from phosphene.pipelines.captioning.base import open_captioner
 from phosphene.pipelines.devices import choose_device
 from phosphene.pipelines.embedding import predict
+from phosphene.pipelines.generators.on_demand import OnDemand
+from phosphene.pipelines.generators.starts import shares_latents
 from phosphene.pipelines.generators.step_progress import StepEnd
 from phosphene.pipelines.items import (
     embedding_arrays,
@@ -30,6 +33,7 @@ from phosphene.pipelines.reading import conformed, read_for
 from phosphene.pipelines.reconstruction import Reconstruction
 from phosphene.pipelines.rendering import Rendering
 from phosphene.pipelines.rendering_options import (
+    choose_blend,
     choose_detail,
     choose_generator,
     choose_prior,
@@ -68,6 +72,8 @@ class Reconstructor:
         by default.
     caption : str, optional
         ``git:FOLDER`` or ``nearest:INDEX``: what says in a sentence what was decoded.
+    blend : float, optional
+        Share of the decoded low-level picture in what is shown; the model's own by default.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
 
@@ -93,13 +99,15 @@ class Reconstructor:
         strength: float | None = None,
         detail: float | None = None,
         caption: str | None = None,
+        blend: float | None = None,
         device: str = "auto",
     ) -> None:
         self.parts = parts
         self.device = choose_device(device)
         self.generator = choose_generator(parts, generator, generator_options)
         self.prior = choose_prior(parts, prior)
-        self.strength = choose_strength(parts, strength)
+        self.strength = choose_strength(parts, strength, self.generator)
+        self.blend = choose_blend(parts, blend)
         self.detail = choose_detail(parts, detail)
         self.captioner = None if caption is None else open_captioner(caption, parts.target)
         self.generator.captioner = self.captioner
@@ -143,6 +151,7 @@ class Reconstructor:
         strength: float | None = None,
         detail: float | None = None,
         caption: str | None = None,
+        blend: float | None = None,
         device: str = "auto",
     ) -> Reconstructor:
         """Load a known model, a model folder, ``local-dir:PATH`` or ``hf-hub:ID``."""
@@ -155,6 +164,7 @@ class Reconstructor:
             strength=strength,
             detail=detail,
             caption=caption,
+            blend=blend,
             device=device,
         )
 
@@ -220,6 +230,7 @@ class Reconstructor:
             "prior": "none" if self.prior is None else self.prior.name,
             "strength": self.strength,
             "detail": 0.0 if self.detail is None else self.detail.blur,
+            **({"blend": self.blend} if self.blend else {}),
             "target": self.parts.target.spec.hash,
             **self.generator.settings,
             **({} if self.captioner is None else self.captioner.settings),
@@ -314,14 +325,38 @@ class Reconstructor:
             None if self.parts.branch is None else self._start,
             self.detail if self.generator is self.parts.generator else None,
             self.parts.features_target,
+            self.blend,
+            self._lowlevel_pictures if self.blend else None,
         )
 
     def _start(self, embedding: BrainEmbedding) -> torch.Tensor:
         """Return what the generator starts from: latents of its own, or pictures."""
         assert self.parts.branch is not None
         predicted, start = self.parts.branch.init(embedding), self.parts.start
+        if isinstance(start, PublishedTarget):
+            return self._shared_latents(predicted, start)
         latents = self.parts.structure_target is None and self.generator is self.parts.generator
         return predicted if latents or start is None else start.decode(predicted)
+
+    def _shared_latents(self, predicted: torch.Tensor, described: PublishedTarget) -> torch.Tensor:
+        """Return latents as they are, for a generator with the autoencoder that is described."""
+        own = self.generator
+        latents = own.opened().latents if isinstance(own, OnDemand) else own.latents
+        if not shares_latents(described.shape, latents):
+            raise UsageError(
+                f"latents {described.shape} of {described.model} {described.weights} as a start "
+                f"of the generator {own.name}",
+                expected="a generator with that autoencoder, at the size it was made for",
+                remedy="--strength 1 renders without them; convert again with --with "
+                "autoencoder=FOLDER and any generator can start from their pictures",
+            )
+        return predicted
+
+    def _lowlevel_pictures(self, embedding: BrainEmbedding) -> torch.Tensor:
+        """Return decoded low-level pictures (n, 3, H, W) in 0..1."""
+        assert self.parts.branch is not None
+        assert self.parts.structure_target is not None
+        return self.parts.structure_target.decode(self.parts.branch.init(embedding))
 
     def reconstruct(
         self,

@@ -2,7 +2,8 @@
 
 Blurry pictures from voxels fix where things are; a diffusion model that starts from them keeps
 their layout (MindEye, Scotti et al. 2023; img2img, Meng et al. 2022). How much it may change is
-the strength: 0 keeps the blurry picture, 1 ignores it.
+the strength: 0 keeps the blurry picture, 1 ignores it. MindEye2 (Scotti et al. 2024) does without
+a start, and mixes the blurry picture into the one that was rendered.
 """
 
 from __future__ import annotations
@@ -28,16 +29,19 @@ class StructureBranch(Component):
         Hash of the spec of the latents it was trained for.
     strength : float
         Share of the diffusion that is run on top of the init, chosen on validation pictures.
+    blend : float
+        Share of the decoded latents in the picture that is shown, mixed in after rendering.
     """
 
     kind = "branch"
     name = "latent"
 
     @record_config
-    def __init__(self, target: str, strength: float) -> None:
-        if not 0 <= strength <= 1:
-            raise UsageError(f"`strength` is {strength}", expected="from 0 to 1")
-        self.target, self.strength = target, strength
+    def __init__(self, target: str, strength: float, blend: float = 0.0) -> None:
+        for name, share in (("strength", strength), ("blend", blend)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"`{name}` is {share}", expected="from 0 to 1")
+        self.target, self.strength, self.blend = target, strength, blend
 
     def init(self, embedding: BrainEmbedding) -> torch.Tensor:
         """Return the latents (n, c, h, w) a generator starts from.

@@ -25,6 +25,7 @@ FAMILIES = Registry(
         "neuroclips": f"{HERE}.neuroclips:NeuroClips",
         "neurons": f"{HERE}.neurons:Neurons",
         "nice": f"{HERE}.nice:NICE",
+        "tben": f"{HERE}.tben:TBEn",
         "ubp": f"{HERE}.ubp:UBP",
     },
 )

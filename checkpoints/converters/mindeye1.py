@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar
 
+from phosphene.checkpoints.converters.autoencoder import AUTOENCODER, low_level_target
 from phosphene.checkpoints.converters.family import (
     NSD_VOXELS,
     Converted,
@@ -36,10 +37,11 @@ from phosphene.data.preprocessing import Preprocessor
 from phosphene.encoders.brain.mindeye1 import MindEye1Encoder
 from phosphene.encoders.brain.published.mindeye1_latents import MindEye1Latents
 from phosphene.encoders.stimulus.published import PublishedTarget
-from phosphene.errors import InputError
+from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.on_demand import OnDemand
 from phosphene.pipelines.model_folder import ModelParts
 from phosphene.priors.mindeye import MindEyePrior
+from phosphene.priors.structure import StructureBranch
 from phosphene.types import VoxelSpace
 
 __all__ = ["LATENT_MAP", "MINDEYE1", "MindEye1"]
@@ -102,6 +104,17 @@ QUIRKS = (
     "the projector's output serves retrieval; of 16 pictures per trial the published pipeline "
     "kept the one nearest to it, which is not done here",
 )
+START = (
+    "pictures start from the low-level one at strength 0.85; the published program brings it to "
+    "the colours of CLIP before its autoencoder, which takes -1..1: here it gets what it takes"
+)
+SHARED = "its latents are those of the generator's own autoencoder and go there as they are"
+STRENGTH = 0.85
+POOLED: tuple[str, dict[str, Any]] = ("stable-unclip-small", {})
+TOKENS: tuple[str, dict[str, Any]] = (
+    "versatile",
+    {"steps": 20, "scheduler": "UniPCMultistepScheduler", "guidance_scale": 3.5},
+)
 
 
 class MindEye1(Family):
@@ -119,7 +132,10 @@ class MindEye1(Family):
     )
     licence: ClassVar[str] = "not stated with the weights; NSD's terms apply to its data"
     settings: ClassVar[dict[str, Any]] = {"steps": None}
-    files: ClassVar[dict[str, str]] = {"lowlevel": "the file of the low-level model"}
+    files: ClassVar[dict[str, str]] = {
+        "lowlevel": "the file of the low-level model",
+        "autoencoder": AUTOENCODER,
+    }
 
     def recognises(self, shapes: Shapes) -> bool:
         return f"{V}lin0.0.weight" in shapes or _is_latent_model(shapes)
@@ -153,16 +169,23 @@ class MindEye1(Family):
             options["class_token_length"] = not pooled
             prior = filled(MindEyePrior, options, prior_tensors(matched, "prior."))
         low, words, dropped = self._beside(request, sizes["v"])
+        entry, options = POOLED if pooled else TOKENS
         parts = ModelParts(
             encoder=filled(MindEye1Encoder, config, tensors),
             target=target,
             preprocessor=_preprocessor(subject, sizes["v"]),
             protocol=_protocol(subject),
-            generator=OnDemand("stable-unclip-small" if pooled else "versatile", target),
+            generator=OnDemand(entry, target, options),
             baselines={},
             prior=prior,
             structure=low,
         )
+        quirks = list(QUIRKS)
+        if low is not None:
+            start = low_level_target(request, low.targets["lowlevel"])
+            parts.structure_target = start
+            parts.branch = StructureBranch(start.spec.hash, STRENGTH)
+            quirks.append(START if start.can_decode else f"{START}; {SHARED}")
         found = {
             "width": str(sizes["h"]),
             "tokens": f"{sizes['t']} x {sizes['d']}",
@@ -171,12 +194,18 @@ class MindEye1(Family):
             **words,
         }
         notes = schedule_note(state.tensors, "")
-        return Converted(parts, found, {**matched.dropped, **dropped}, list(QUIRKS), notes)
+        return Converted(parts, found, {**matched.dropped, **dropped}, quirks, notes)
 
     def _beside(
         self, request: Request, voxels: int
     ) -> tuple[MindEye1Latents | None, dict[str, str], dict[str, str]]:
         path = request.file("lowlevel")
+        if path is None and "autoencoder" in request.beside:
+            raise UsageError(
+                "an autoencoder without a low-level model",
+                expected="--with lowlevel=FILE, whose latents it decodes",
+                remedy="name both, or neither",
+            )
         if path is None:
             return None, {"low-level model": "no (--with lowlevel=FILE)"}, {}
         encoder, words, dropped = _latent_model(tensors_of(Path(path)), request)
@@ -190,11 +219,7 @@ class MindEye1(Family):
 
     def _latents_alone(self, state: State, request: Request) -> Converted:
         encoder, words, dropped = _latent_model(state, request)
-        shape = encoder.targets["lowlevel"]
-        target = PublishedTarget(
-            "AutoencoderKL", "of Stable Diffusion 1", "lowlevel", shape, colours="own",
-            note="latents times 0.18215 of pictures in -1..1",
-        )  # fmt: skip
+        target = low_level_target(request, encoder.targets["lowlevel"])
         voxels = encoder.voxels[request.subject]
         parts = ModelParts(
             encoder=encoder,

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from phosphene.checkpoints.converters.autoencoder import AUTOENCODER, low_level_target
 from phosphene.checkpoints.converters.family import (
     NSD_VOXELS,
     Converted,
@@ -29,6 +29,12 @@ from phosphene.checkpoints.converters.latent_keys import (
     decoder_keys,
     projector_keys,
 )
+from phosphene.checkpoints.converters.mindeye2_forms import (
+    LATENTS,
+    MIXERS,
+    as_published,
+    folded_trunk,
+)
 from phosphene.checkpoints.converters.prior_keys import (
     PRIOR,
     prior_config,
@@ -40,24 +46,23 @@ from phosphene.checkpoints.converters.prior_keys import (
 )
 from phosphene.checkpoints.converters.state import State
 from phosphene.data.preprocessing import Preprocessor
-from phosphene.encoders.brain.mindeye2 import FactorisedHead, MindEye2Encoder
+from phosphene.encoders.brain.mindeye2 import MindEye2Encoder
 from phosphene.encoders.stimulus.published import PublishedTarget
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.on_demand import OnDemand
 from phosphene.pipelines.model_folder import ModelParts
 from phosphene.priors.mindeye import MindEyePrior
+from phosphene.priors.structure import StructureBranch
 from phosphene.types import VoxelSpace
 
 __all__ = ["MINDEYE2", "MindEye2"]
 
-B1, B2 = "backbone.mixer_blocks1.{b}.", "backbone.mixer_blocks2.{b}."
-LATENTS = "backbone.lowlevel."
 PRIOR_PREFIX = "diffusion_prior."
 
 
 def _trunk() -> list[Key]:
     keys = []
-    for prefix, size in ((B1, "h"), (B2, 1)):
+    for prefix, size in zip(MIXERS, ("h", 1), strict=True):
         shapes: dict[str, tuple[str | int, ...]] = {
             "0.weight": (size,), "0.bias": (size,), "1.0.weight": (size, size),
             "1.0.bias": (size,), "1.3.weight": (size, size), "1.3.bias": (size,),
@@ -125,6 +130,15 @@ QUIRKS = (
     "the token target depends on the release of open_clip: before 2.24 it is before the last norm, "
     "later after it; weights expect it before",
 )
+BLEND = 0.25
+BLENDED = (
+    "a quarter of what is shown is the decoded low-level picture, as in the published evaluation, "
+    "where the other three quarters are refined by SDXL first (--generator refine)"
+)
+UNBLENDED = (
+    "latents are predicted and not shown: with the autoencoder that they are of, --with "
+    "autoencoder=sd_image_var_autoenc.pth, a quarter of each picture is theirs, as published"
+)
 
 
 class MindEye2(Family):
@@ -145,6 +159,7 @@ class MindEye2(Family):
     )
     # Whether the tokens that go to the prior are those of the retrieval head.
     settings: ClassVar[dict[str, Any]] = {"steps": 20, "projected": False}
+    files: ClassVar[dict[str, str]] = {"autoencoder": AUTOENCODER}
     correctable: ClassVar[bool] = True
     key_map: ClassVar[KeyMap] = MINDEYE2
     dataset: ClassVar[str] = "Natural Scenes Dataset"
@@ -178,13 +193,26 @@ class MindEye2(Family):
             prior=prior,
         )
         quirks = [*([] if request.corrected else [DEAD]), *QUIRKS]
-        return Converted(
-            parts,
-            self.words(matched),
-            matched.dropped,
-            quirks,
-            schedule_note(state.tensors, PRIOR_PREFIX),
-        )
+        notes = schedule_note(state.tensors, PRIOR_PREFIX)
+        if request.file("autoencoder") is not None:
+            self._blend(parts, encoder, request)
+            quirks.append(BLENDED)
+        elif "lowlevel" in encoder.targets and "autoencoder" in self.files:
+            notes.append(UNBLENDED)
+        return Converted(parts, self.words(matched), matched.dropped, quirks, notes)
+
+    def _blend(self, parts: ModelParts, encoder: MindEye2Encoder, request: Request) -> None:
+        """Mix decoded latents into what is rendered, as the published evaluation does."""
+        shape = encoder.targets.get("lowlevel")
+        if shape is None:
+            raise UsageError(
+                "an autoencoder for weights without a low-level head",
+                expected="weights that predict latents",
+                remedy="leave --with autoencoder out",
+            )
+        start = low_level_target(request, shape)
+        parts.structure_target = start
+        parts.branch = StructureBranch(start.spec.hash, 1.0, BLEND)
 
     def encoder(self, matched: Matched, request: Request) -> MindEye2Encoder:
         """Return the brain encoder; the corrected form has the trunk's number in its biases."""
@@ -282,7 +310,7 @@ class MindEye2(Family):
                 expected="a model whose encoder is mindeye2 and predicts tokens",
                 remedy="name such a model, or --to atm for one of ATM",
             )
-        own, sizes = _as_published(encoder)
+        own, sizes = as_published(encoder)
         low = any(name.startswith(LATENTS) for name in own)
         kinds = {"lowlevel", "maps"} if low else set()
         more: dict[str, Tensor] = {}
@@ -303,84 +331,3 @@ class MindEye2(Family):
             "epoch": 0, "model_state_dict": weights, "optimizer_state_dict": {},
             "lr_scheduler": {}, "train_losses": [], "test_losses": [], "lrs": [],
         }  # fmt: skip
-
-
-def trunk_number(tensors: dict[str, Tensor], depth: int) -> Tensor:
-    """Return the number that the published trunk adds to its input.
-
-    In each block the norm over one element gives its own offset beta, and the mixer of that is
-    ``w3 gelu(w0 beta + b0) + b3``.
-    """
-    total = torch.zeros(())
-    for block in range(depth):
-        name = f"backbone.mixer_blocks2.{block}."
-        w0, b0, w3, b3 = (
-            tensors[f"{name}1.{part}"].float().reshape(())
-            for part in ("0.weight", "0.bias", "3.weight", "3.bias")
-        )
-        beta = tensors[f"{name}0.bias"].float().reshape(())
-        total = total + w3 * F.gelu(w0 * beta + b0) + b3
-    return total
-
-
-def folded_trunk(
-    tensors: dict[str, Tensor], depth: int, subjects: tuple[str, ...]
-) -> dict[str, Tensor]:
-    """Return tensors without the trunk, whose number is added to the subjects' biases."""
-    number = trunk_number(tensors, depth)
-    kept = {name: value for name, value in tensors.items() if "mixer_blocks" not in name}
-    for subject in subjects:
-        name = f"ridge.linears.sub-{subject}.bias"
-        kept[name] = kept[name].float() + number
-    return kept
-
-
-def _as_published(encoder: MindEye2Encoder) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Return an encoder's tensors with a dense head, a trunk of four blocks, numbered subjects."""
-    own = dict(encoder.state_dict())
-    subjects = list(encoder.voxels)
-    for place, subject in enumerate(subjects):
-        for kind in ("weight", "bias"):
-            value = own.pop(f"ridge.linears.sub-{subject}.{kind}")
-            own[f"ridge.linears.{place}.{kind}"] = value
-    blocks = len(encoder.backbone.mixer_blocks1)
-    if not encoder.backbone.faithful:
-        if blocks or "pooled" in encoder.targets:
-            raise UsageError(
-                "a mindeye2 with residual layers or a pooled part as a published file",
-                expected="one that is affine up to its tokens, as the original is (depth 0)",
-                remedy="train one with options.depth=0 on a target of tokens",
-            )
-        head = encoder.backbone.backbone_linear
-        assert isinstance(head, FactorisedHead)
-        for name in list(own):
-            if name.startswith(("backbone.backbone_linear.", LATENTS)):
-                del own[name]
-        own |= _dense(head)
-    if blocks == 0:
-        blocks = 4
-        own |= _empty_trunk(encoder.width, blocks)
-    return own, {"#s": len(subjects), "#b": blocks}
-
-
-def _dense(head: FactorisedHead) -> dict[str, Tensor]:
-    """Return the one dense map that a factorised head is."""
-    n, shared = head.n_tokens, head.shared.weight
-    codes, offsets = head.codes.weight.unflatten(0, (n, -1)), head.codes.bias.unflatten(0, (n, -1))
-    weight = torch.einsum("dr,trw->tdw", shared, codes).flatten(0, 1)
-    bias = (offsets @ shared.T + head.offset).flatten()
-    name = "backbone.backbone_linear."
-    return {f"{name}weight": weight.detach(), f"{name}bias": bias.detach()}
-
-
-def _empty_trunk(width: int, blocks: int) -> dict[str, Tensor]:
-    """Return a trunk that adds nothing."""
-    made: dict[str, Tensor] = {}
-    for block in range(blocks):
-        for prefix, size in ((B1, width), (B2, 1)):
-            name = prefix.replace("{b}", str(block))
-            made[f"{name}0.weight"], made[f"{name}0.bias"] = torch.ones(size), torch.zeros(size)
-            for part in ("1.0", "1.3"):
-                made[f"{name}{part}.weight"] = torch.zeros(size, size)
-                made[f"{name}{part}.bias"] = torch.zeros(size)
-    return made

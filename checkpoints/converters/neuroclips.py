@@ -42,6 +42,7 @@ class NeuroClips(MindEye2):
     source: ClassVar[str] = "gongzix/NeuroClips: weights that users train; none are published"
     licence: ClassVar[str] = "none stated: all rights reserved"
     settings: ClassVar[dict[str, Any]] = {"steps": 20, "projected": True}
+    files: ClassVar[dict[str, str]] = {}  # keyframes have no latents
     key_map: ClassVar[KeyMap] = SEMANTIC
     dataset: ClassVar[str] = "CC2017"
     known_voxels: ClassVar[dict[int, str]] = CC2017_VOXELS

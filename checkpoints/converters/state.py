@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,6 +39,8 @@ class State:
         Classes that were not imported.
     record : InertRecord, optional
         The pickled network itself, where the file is one.
+    values : dict of str to object
+        What lies beside the tensors.
     """
 
     tensors: dict[str, Tensor]
@@ -47,6 +49,7 @@ class State:
     beside: list[str]
     inert: list[str]
     record: InertRecord | None = None
+    values: dict[str, Any] = field(default_factory=dict)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each tensor."""
@@ -61,7 +64,7 @@ def state_of(content: Content) -> State:
     InputError
         If there are none.
     """
-    value, container, beside = content.value, "", []
+    value, container, values = content.value, "", {}
     if isinstance(value, Tensor):
         value = {"array": value}
     if isinstance(value, dict) and not _is_state(value):
@@ -69,7 +72,7 @@ def state_of(content: Content) -> State:
             inner = value.get(name)
             if isinstance(inner, InertRecord | dict) and _flat(inner):
                 container = name
-                beside = sorted(str(key) for key in value if key != name)
+                values = {str(key): one for key, one in value.items() if key != name}
                 value = inner
                 break
     tensors = _flat(value)
@@ -83,7 +86,7 @@ def state_of(content: Content) -> State:
         )
     tensors, stripped = _without_wrappers(tensors)
     record = value if isinstance(value, InertRecord) else None
-    return State(tensors, stripped, container, beside, content.inert, record)
+    return State(tensors, stripped, container, sorted(values), content.inert, record, values)
 
 
 def _is_state(value: dict[Any, Any]) -> bool:

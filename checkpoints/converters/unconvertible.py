@@ -72,12 +72,6 @@ UNCONVERTIBLE: Mapping[str, Unconvertible] = {
         (r"(image_proj|proj)\.(proj|norm)\.weight", r"(ip_adapter|attn_processors)\.\d+\..*"),
         "convert the brain encoder with --from brain-hive",
     ),
-    "tben": Unconvertible(
-        "it predicts voxels from pictures, and no brain encoder of a decoder; no weights are "
-        "published, and its code is GPL-3.0",
-        (r"query_embed\.weight", r"lh_embed\.0\.weight"),
-        "train an encoding model here; docs/encoders.md says how",
-    ),
     "mirage": Unconvertible(
         "its pickles hold fitted scikit-learn objects for a generator that is not here"
     ),

@@ -21,5 +21,6 @@ STIMULUS_ENCODERS = Registry(
         "open-clip": "phosphene.encoders.stimulus.open_clip:OpenClipTarget",
         "pixels": "phosphene.encoders.stimulus.pixels:PixelTarget",
         "published": "phosphene.encoders.stimulus.published:PublishedTarget",
+        "responses": "phosphene.encoders.stimulus.responses:ResponseTarget",
     },
 )

@@ -108,7 +108,9 @@ class PublishedTarget(StimulusEncoder):
         return AssetError(
             f"{wanted} without the network {self.model} ({self.weights})",
             expected=f"{OUTPUTS[self.output]} of it, colours as in {self.colours}",
-            remedy="save it as a clip-vision target and convert again with --target "
+            remedy="convert again with --with autoencoder=FOLDER"
+            if self.output == "lowlevel"
+            else "save it as a clip-vision target and convert again with --target "
             "local-dir:TARGET; docs/generators.md says how to make one",
         )
 

@@ -342,7 +342,8 @@ class RenderingGenerator(Generator):
         strength: float,
         callback: StepEnd | None,
     ) -> Tensor:
-        free = self.free_embedding(embedding)
+        # Some targets come without the network that embeds the picture of no condition.
+        free = self.free_embedding(embedding) if self.guided else embedding
         channels = int(self.unet.config.in_channels)
         inputs = in_precision(self.inputs(embedding, free, generators), self.unet.dtype)
         noise = draw(self.latent_shape, generators).to(self.device)

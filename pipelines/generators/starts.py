@@ -10,7 +10,11 @@ from phosphene.errors import InputError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["check_steps", "start_latents"]
+    from phosphene.encoders.stimulus.latents import LatentTarget
+
+__all__ = ["check_steps", "shares_latents", "start_latents"]
+
+FIRST_SCALE = 0.18215  # of latents of Stable Diffusion 1 and 2, which have one autoencoder
 
 
 def check_steps(steps: int, strength: float, *, starts: bool) -> None:
@@ -25,6 +29,23 @@ def check_steps(steps: int, strength: float, *, starts: bool) -> None:
             f"a strength of {strength} without a picture to start from",
             expected="an init, or strength 1",
         )
+
+
+def shares_latents(shape: tuple[int, ...], latents: LatentTarget | None) -> bool:
+    """Whether latents of Stable Diffusion's first autoencoder are those of a generator.
+
+    Published decoders predict them without bringing the autoencoder along.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of one predicted latent.
+    latents : LatentTarget, optional
+        Of the generator.
+    """
+    if latents is None or tuple(latents.shape) != tuple(shape) or latents.mean:
+        return False
+    return abs(latents.scale * FIRST_SCALE - 1) < 1e-3
 
 
 def start_latents(

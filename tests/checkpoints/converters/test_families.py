@@ -49,6 +49,10 @@ def samples(made: Any) -> dict[str, dict[str, torch.Tensor]]:
         "cognitioncapturer": made.all_cogcap_weights(),
         "eeg2video": made.eeg2video_weights(),
         "brain-diffuser": {"weight": torch.zeros(3, 4, 5), "bias": torch.zeros(3, 4)},
+        "tben": {
+            name: torch.zeros(2, 2)
+            for name in ("query_embed.weight", "lh_embed.0.weight", "rh_embed.0.weight")
+        },
         "brainflora": {
             "encoder.enc_embedding.value_embeddings.0.tokenConv.weight": torch.zeros(4, 1, 3, 2)
         },
