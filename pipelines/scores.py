@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from phosphene.pipelines.evaluation.within import within_category
 from phosphene.pipelines.metrics import (
     bootstrap_interval,
     mean_squared_error,
+    picture_features,
     pixel_correlation,
     structural_similarity,
 )
 from phosphene.pipelines.metrics.correlations import correlate
+from phosphene.pipelines.metrics.features import FeatureNetwork
 from phosphene.pipelines.metrics.identification import allowed_pairs, identify
 from phosphene.schemas import (
     MetricsFile,
@@ -55,6 +57,7 @@ def score_pictures(
     pictures: Sequence[str] | None = None,
     categories: Sequence[str] | None = None,
     n_seen_in_training: int = 0,
+    networks: Mapping[str, str | FeatureNetwork] | None = None,
 ) -> MetricsFile:
     """Compare reconstructions with what was shown.
 
@@ -74,6 +77,8 @@ def score_pictures(
         Of each item: adds identification among pictures of the same category.
     n_seen_in_training : int
         Items whose picture the model was trained on; the result carries the number.
+    networks : mapping of str to str or FeatureNetwork, optional
+        By whose features pictures are told apart too, by the name of the number.
     """
     names = range(len(truth)) if pictures is None else pictures
     # Content first: blocks and permutations are the same whatever the pictures are called.
@@ -92,10 +97,17 @@ def score_pictures(
         if scores is not None:
             per_item[name] = [float(score) for score in scores]
     kinds = None if categories is None else np.asarray(categories)
-    value, scores = _identification(images, truth, labels, kinds, mean_picture is not None)
-    metrics.append(value)
-    if scores is not None:
-        per_item[value.id] = [None if np.isnan(score) else float(score) for score in scores]
+    for name, network in {"two-way-pixels/strict-v1": None, **(networks or {})}.items():
+        try:
+            made, shown = _values(images, truth, network)
+            value, scores = _identification(
+                name, made, shown, labels, kinds, mean_known=mean_picture is not None
+            )
+        except AssetError as error:  # a package is missing
+            value, scores = _absent(name, True, f"{error.found}, {error.expected}"), None
+        metrics.append(value)
+        if scores is not None:
+            per_item[value.id] = [None if np.isnan(score) else float(score) for score in scores]
     return MetricsFile(
         metrics=metrics,
         per_item=per_item,
@@ -199,19 +211,33 @@ def _permuted(
     )
 
 
+def _values(
+    images: Pictures, truth: Pictures, network: str | FeatureNetwork | None
+) -> tuple[list[Array], Array]:
+    """Return what samples (n, d) each and truths (n, d) are compared by; pixels by default."""
+    shown = [*np.moveaxis(images, 1, 0), truth]
+    if network is None:
+        *made, flat = (one.reshape(len(one), -1) / 255.0 for one in shown)
+    else:
+        *made, flat = (picture_features(one, network=network) for one in shown)
+    return made, flat
+
+
 def _identification(
-    images: Pictures, truth: Pictures, labels: Array, kinds: Array | None, mean_known: bool
+    name: str,
+    made: list[Array],
+    shown: Array,
+    labels: Array,
+    kinds: Array | None,
+    *,
+    mean_known: bool,
 ) -> tuple[MetricValue, Array | None]:
-    name = "two-way-pixels/strict-v1"
     if len(np.unique(labels)) < 2:
         return _absent(name, True, "one picture: nothing to tell it from"), None
-    flat = truth.reshape(len(truth), -1) / 255.0
-    tables = [
-        correlate(flat, images[:, k].reshape(len(flat), -1) / 255.0) for k in range(images.shape[1])
-    ]
+    tables = [correlate(shown, sample) for sample in made]
 
     def told(groups: Array | None) -> tuple[Array, bool]:
-        among = allowed_pairs(len(flat), groups=groups, pictures=labels)
+        among = allowed_pairs(len(shown), groups=groups, pictures=labels)
         found = [identify(t.matrix, among, copies=t.copies, tolerance=t.tolerance) for t in tables]
         scores = np.mean([one.scores for one in found], axis=0)
         return scores, any(one.collapsed for one in found)

@@ -42,6 +42,7 @@ class BorrowedDetail(nn.Module, Component):
         Hash of the spec of the features.
     inputs : dict of str to (int, int)
         Size of each part of an embedding, and how many of its main directions are looked at.
+        Without any there is no network: pictures are looked for by decoded features themselves.
     pictures : int
         Training pictures that may lend.
     features : int
@@ -96,12 +97,14 @@ class BorrowedDetail(nn.Module, Component):
             self.register_buffer(f"{part}_mean", torch.zeros(size))
             self.register_buffer(f"{part}_axes", torch.zeros(size, kept))
             self.register_buffer(f"{part}_scale", torch.ones(kept))
-        self.network = nn.Sequential(
-            nn.Linear(sum(kept for _, kept in self.inputs.values()), hidden),
-            nn.GELU(),
-            nn.Dropout(DROPOUT),
-            nn.Linear(hidden, components),
-        )
+        self.network: nn.Module = nn.Identity()
+        if self.inputs:
+            self.network = nn.Sequential(
+                nn.Linear(sum(kept for _, kept in self.inputs.values()), hidden),
+                nn.GELU(),
+                nn.Dropout(DROPOUT),
+                nn.Linear(hidden, components),
+            )
         self.register_buffer("axes", torch.zeros(features, components))
         self.register_buffer("keys", torch.zeros(pictures, components, dtype=torch.int8))
         self.register_buffer("step", torch.ones(components))
@@ -131,6 +134,8 @@ class BorrowedDetail(nn.Module, Component):
 
         A part that is missing says nothing: it is taken for its mean.
         """
+        if not self.inputs:
+            return decoded.parts["features"].float().cpu() @ self.get_buffer("axes")
         return torch.cat([self._reduced(decoded, part) for part in self.inputs], dim=1)
 
     def _reduced(self, decoded: BrainEmbedding, part: str) -> Tensor:
@@ -163,6 +168,8 @@ class BorrowedDetail(nn.Module, Component):
         self.get_buffer("keys").copy_((keys / step).round())
         if latents is not None:
             self.get_buffer("latents").copy_(latents)
+        if not self.inputs:  # few directions: what is usual there is most of what is told
+            return
         total, squares = torch.zeros(2, len(keys), dtype=torch.float64)
         for rows in reduced.split(BATCH):
             cosines = self._cosines(self._directions(rows)).double()
@@ -175,7 +182,8 @@ class BorrowedDetail(nn.Module, Component):
     @torch.no_grad()
     def look_for(self, decoded: BrainEmbedding) -> Tensor:
         """Return the direction (n, components), of length 1, in which features are expected."""
-        parts = {name: part for name, part in decoded.parts.items() if name in self.inputs}
+        used = self.inputs or ("features",)
+        parts = {name: part for name, part in decoded.parts.items() if name in used}
 
         def look(*rows: Tensor) -> Tensor:
             embedding = BrainEmbedding(**dict(zip(parts, rows, strict=True)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.checkpoints.recipes.running import publish_weights, run_stages
-from phosphene.checkpoints.recipes.scene_pictures import scene_pictures
+from phosphene.checkpoints.recipes.scene_pictures import encoded_pictures, scene_pictures
 from phosphene.checkpoints.recipes.virtual_recordings import virtual_recordings
 from phosphene.config import Config
 from phosphene.data.pictures import Pictures
@@ -147,40 +147,14 @@ def generator(recipe: FmriRecipe, work: Path) -> Path:
     made = LatentDiffusion(UNet2DConditionModel(**UNET), latents, condition=target.spec.hash)
     train_latent_diffusion(
         made,
-        _encoded(work / "latents.safetensors", latents, shown),
-        _encoded(work / "tokens.safetensors", target, shown),
+        encoded_pictures(work / "latents.safetensors", latents, shown),
+        encoded_pictures(work / "tokens.safetensors", target, shown),
         recipe.generator,
         folder=work / "generator-training",
     )
     made.unet.half().float()
     made.save(work / "generator")
     return work / "generator"
-
-
-def _encoded(path: Path, target: Any, shown: Pictures) -> Any:
-    """Return the values of pictures in half precision; they are kept."""
-    import torch
-
-    from phosphene.progress import progress
-    from phosphene.storage import load_tensors, save_tensors
-
-    if not path.is_file():
-        parts = [
-            target.encode(shown[start : start + 1000]).half()
-            for start in progress(range(0, len(shown), 1000), label=f"encoding {target.name}")
-        ]
-        save_tensors(path, {"values": torch.cat(parts), "spec": _as_tensor(target.spec.hash)})
-    stored = load_tensors(path)
-    if not torch.equal(stored["spec"], _as_tensor(target.spec.hash)):
-        path.unlink()  # of an earlier training
-        return _encoded(path, target, shown)
-    return stored["values"]
-
-
-def _as_tensor(text: str) -> Any:
-    import torch
-
-    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
 def features(recipe: FmriRecipe, work: Path) -> Path:
@@ -229,7 +203,7 @@ def decoder(recipe: FmriRecipe, work: Path) -> Path:
         prior="identity",
         half=True,
     )
-    lenders = _encoded(
+    lenders = encoded_pictures(
         work / "features.safetensors",
         EfficientNetTarget.from_pretrained(features(recipe, work)),
         pictures(recipe, work)["train"][: recipe.lending_scenes],

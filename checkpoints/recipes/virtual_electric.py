@@ -2,8 +2,9 @@
 
     python -m phosphene.checkpoints.recipes.virtual_electric eeg --work DIR
 
-They share target and generator with ``virtual-fmri`` and name it: only preprocessing, encoder and
-prior are their own. Stages leave what they made in the working folder and are not done twice.
+They share target, generator and the network of features with ``virtual-fmri`` and name it: only
+preprocessing, encoder, prior and the keys of lenders are their own. Stages leave what they made
+in the working folder and are not done twice.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import torch
 
 from phosphene.checkpoints.recipes.running import publish_weights
-from phosphene.checkpoints.recipes.scene_pictures import scene_pictures
-from phosphene.checkpoints.recipes.virtual_recordings import TRAINING_SEED
+from phosphene.checkpoints.recipes.scene_pictures import encoded_pictures, scene_pictures
+from phosphene.checkpoints.recipes.virtual_recordings import TRAINING_SEED, VALIDATION_SEED
 from phosphene.config import Config
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.pictures import Pictures
@@ -39,8 +41,11 @@ class ElectricRecipe(Config):
     modality: Literal["eeg", "meg"] = "eeg"
     subjects: tuple[str, ...] = ("01",)
     scenes: int = 6_000  # to each subject, for training
-    other_scenes: int = 10  # of the test split, shown along and never used
     repetitions: int = 4
+    validation_scenes: int = 200  # in sessions of their own, shown as often as test pictures are
+    validation_repetitions: int = 80
+    rendered: int = 48  # of these, to choose how to render
+    lending_scenes: int = 40_000  # of which detail is borrowed
     encoder: str = "canonical"
 
     @property
@@ -58,11 +63,13 @@ def electric_recordings(
     repetitions: int,
     test_scenes: int = 0,
     test_repetitions: int = 0,
+    validation_scenes: int = 0,
+    validation_repetitions: int = 0,
 ) -> CanonicalDataset:
     """Simulate what is missing of a dataset: the first training scenes, and fresh test scenes.
 
-    Test scenes are shown in sessions of their own. Values are kept in float16, in microvolts or
-    femtotesla.
+    Test and validation scenes are shown in sessions of their own. Values are kept in float16, in
+    microvolts or femtotesla.
 
     Parameters
     ----------
@@ -75,9 +82,14 @@ def electric_recordings(
     scenes, repetitions : int
         Training pictures, and showings of each.
     test_scenes, test_repetitions : int
+    validation_scenes, validation_repetitions : int
+        Without any, a training holds training pictures out.
     """
     shown = {"train": scene_pictures(folder.parent, scenes, split="train")}
     drawn: dict[str, list[Scene]] = {"train": list(sample_scenes(0, scenes))}
+    if validation_scenes:
+        shown["validation"] = scene_pictures(folder.parent, validation_scenes, split="validation")
+        drawn["validation"] = list(sample_scenes(0, validation_scenes, split="validation"))
     if test_scenes:
         drawn["test"] = list(sample_scenes(0, test_scenes, seed=TEST_SEED, split="test"))
         shown["test"] = _rendered(drawn["test"])
@@ -86,7 +98,11 @@ def electric_recordings(
         [name for split in shown for name in names[split]],
         np.concatenate([np.asarray(shown[split]) for split in shown]),
     )
-    counts = {"train": (repetitions, TRAINING_SEED), "test": (test_repetitions, TEST_SEED)}
+    counts = {
+        "train": (repetitions, TRAINING_SEED),
+        "validation": (validation_repetitions, VALIDATION_SEED),
+        "test": (test_repetitions, TEST_SEED),
+    }
     for label in subjects:
         done = (folder / "dataset.json").is_file()
         if done and label in CanonicalDataset.open(folder).file.subjects:
@@ -129,54 +145,57 @@ def _following(recording: Recording, earlier: list[Recording]) -> Recording:
     return replace(recording, trials=trials)
 
 
-def recordings(recipe: ElectricRecipe, work: Path) -> Path:
-    """Do what ``phosphene simulate`` and ``phosphene prepare arrays`` do for every subject."""
-    from phosphene.data.readers import read_recording
-    from phosphene.data.virtual import choose_stimuli
-    from phosphene.data.virtual.electric import epochs_path, write_electric
-
-    folder = work / recipe.preset
-    for label in recipe.subjects:
-        done = (folder / "dataset.json").is_file()
-        if done and label in CanonicalDataset.open(folder).file.subjects:
-            continue
-        simulated = work / f"{recipe.preset}-{label}"
-        if not (simulated / "dataset_description.json").is_file():
-            stimuli = choose_stimuli(
-                recipe.other_scenes, seed=TRAINING_SEED, training=recipe.scenes
-            )
-            write_electric(
-                simulated, VirtualHead(label, recipe.preset), stimuli,
-                repetitions=recipe.repetitions, seed=TRAINING_SEED,
-            )  # fmt: skip
-        epochs = epochs_path(simulated, label, recipe.modality)
-        recording = read_recording(epochs, subject=label, modality=recipe.modality)
-        write_subject(
-            folder, recording, simulated / "stimuli", name=f"virtual {recipe.preset}",
-            licence="Apache-2.0 (simulated, no human data)", source=epochs.name, dtype="float16",
-        )  # fmt: skip
-    return folder
+def recordings(recipe: ElectricRecipe, work: Path) -> CanonicalDataset:
+    """Simulate training and validation recordings of every subject."""
+    return electric_recordings(
+        work / recipe.preset,
+        list(recipe.subjects),
+        recipe.preset,
+        scenes=recipe.scenes,
+        repetitions=recipe.repetitions,
+        validation_scenes=recipe.validation_scenes,
+        validation_repetitions=recipe.validation_repetitions,
+    )
 
 
 def decoder(recipe: ElectricRecipe, work: Path) -> Path:
     """Train with ``phosphene train``; target and generator stay in ``virtual-fmri``."""
+    from phosphene.checkpoints.registry import model_folder
     from phosphene.pipelines.training.electric_decoder import (
         ElectricDecoderConfig,
         train_electric_decoder,
     )
+    from phosphene.pipelines.training.electric_network import ElectricNetwork
+    from phosphene.pipelines.training.materials import keep_targets, load_target
 
+    dataset = recordings(recipe, work)
+    features = load_target(str(model_folder("virtual-fmri") / "features_target"))
+    lenders = encoded_pictures(
+        work / "features.safetensors",
+        features,
+        scene_pictures(work, recipe.lending_scenes, split="train"),
+    )
+    validation = encoded_pictures(
+        work / "features-validation.safetensors",
+        features,
+        scene_pictures(work, recipe.validation_scenes, split="validation"),
+    )
+    # Lenders begin with the pictures that were shown: these are not looked at twice.
+    known = torch.cat([lenders[: recipe.scenes], validation]).float()
+    keep_targets(dataset, features, sorted(dataset.stimuli["stimulus_id"]), known)
     config = ElectricDecoderConfig(
-        dataset=str(recordings(recipe, work)),
+        dataset=str(dataset.root),
         output=str(work / f"virtual-{recipe.modality}"),
         subjects=recipe.subjects,
         encoder=recipe.encoder,
+        network=ElectricNetwork(components=128, window=(0.04, 0.44)),
         prior="identity",
         strengths=(1.0,),
-        validation_pictures=16,
+        validation_pictures=recipe.rendered,
         keep_base=True,
         half=True,
     )
-    folder, summary = train_electric_decoder(config, resume=True)
+    folder, summary = train_electric_decoder(config, resume=True, scenes=lenders)
     for name, value in summary.items():
         print(f"{name} {value:.4g}")
     return folder

@@ -69,7 +69,7 @@ def picture_features(pictures: Pictures, *, network: str | FeatureNetwork = NETW
     _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
     encoder = STIMULUS_ENCODERS.get(network)() if isinstance(network, str) else network
     values = encoder.encode(pictures[row] for row in first)
-    features = np.asarray(values.numpy(), dtype=np.float64).reshape(len(first), -1)
+    features = np.asarray(values.cpu().numpy(), dtype=np.float64).reshape(len(first), -1)
     return np.asarray(features[place])
 
 

@@ -34,6 +34,9 @@ METRIC_WORDS = {
     "mse": "Mean squared error",
     "psnr": "Peak signal-to-noise ratio (PSNR)",
     "two-way-pixels": "Two-way identification (pixels)",
+    "two-way-tokens": "Two-way identification (tokens of the target)",
+    "two-way-pooled": "Two-way identification (the target)",
+    "efficientnet-lite0": "Two-way identification (EfficientNet-Lite0)",
 }
 WRONG_PAIRING = "wrong_pairing"  # the control that stands for chance
 CONTROL_WORDS = {

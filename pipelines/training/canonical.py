@@ -144,6 +144,8 @@ def fit_canonical(
     heads : ElectricHeads
         With the encoder ``canonical`` of as many outputs.
     maps : CanonicalMaps
+        Of the main target's coefficients, or of those of several targets: what these tell of
+        a picture is then looked for by as much of it as the main target tells.
     x : Tensor of shape (n, d)
         Training rows.
     coefficients : Tensor of shape (n, n_targets)
@@ -159,9 +161,13 @@ def fit_canonical(
     centred = coefficients.double() - coefficients.double().mean(dim=0)
     # Training rows are told better than new ones will be: slopes shorten what is predicted.
     generate = torch.linalg.lstsq(z, centred).solution * maps.slopes[:, None]
+    picture, main = maps.picture, heads.project.in_features
+    if len(picture) > main:
+        sought = centred[:, : len(picture)] @ picture
+        picture = torch.linalg.lstsq(centred[:, :main], sought).solution
     with torch.no_grad():
         linear.weight.copy_(maps.brain.T)
         linear.bias.copy_(-(maps.mean @ maps.brain))
-        heads.project.weight.copy_(maps.picture.T)
+        heads.project.weight.copy_(picture.T)
         heads.generate.weight.copy_(generate.T)
         heads.generate.bias.copy_(coefficients.mean(dim=0))

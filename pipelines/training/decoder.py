@@ -40,7 +40,7 @@ from phosphene.priors.structure import StructureBranch
 from phosphene.storage import read_json, write_json
 from phosphene.workfolder import WorkFolder
 
-__all__ = ["DecoderConfig", "train_decoder"]
+__all__ = ["DecoderConfig", "figures_of", "train_decoder"]
 
 SETTINGS = "settings.json"
 TUNING = "generator-training"
@@ -99,7 +99,7 @@ def train_decoder(
         latents = cached_targets(dataset, base.generator.latents, fitted.names)
         _tune(base.generator, fitted, latents, work.partial / TUNING, config.tuning)
     chosen, scores = choose_rendering(dataset, fitted, base, work.partial, config, scenes)
-    summary = fitted.summary | _figures(score_of(chosen, scores))
+    summary = fitted.summary | figures_of(score_of(chosen, scores))
     settings = _without_places(settings)
     settings |= {"summary": summary, "validation": [asdict(score) for score in scores]}
     for name in (PRIOR, TUNING, DETAIL):
@@ -232,7 +232,8 @@ def _tune(
     generator.unet.half().float()  # what is shipped, and what strength and choice are chosen for
 
 
-def _figures(score: Score) -> dict[str, float]:
+def figures_of(score: Score) -> dict[str, float]:
+    """Return how a way to render did, by name."""
     found = {
         "strength": score.strength,
         "guidance_scale": score.guidance_scale,

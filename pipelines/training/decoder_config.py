@@ -17,7 +17,7 @@ class DecoderConfig(Config):
     not given; ``structure`` is a target with a decoder, whose pictures may be started from in
     place of the generator's latents. With ``tuning``, the generator goes on learning from what is
     decoded. Detail is borrowed where there are features to find lenders by: ``draws`` and
-    ``blurs`` (in pixels).
+    ``blurs`` (in pixels); without ``detail_training`` no network looks for the lenders.
     """
 
     dataset: str
@@ -34,7 +34,9 @@ class DecoderConfig(Config):
     guidance_scales: tuple[float, ...] = (1.5, 2.5, 3.5)
     draws: int = 4
     blurs: tuple[float, ...] = (3.0, 4.0, 5.0)
-    detail_training: EngineConfig = EngineConfig(epochs=10, batch_size=256, weight_decay=0.02)
+    detail_training: EngineConfig | None = EngineConfig(
+        epochs=10, batch_size=256, weight_decay=0.02
+    )
     tuning: EngineConfig | None = None
     prior: Literal["auto", "diffusion", "identity", "none"] = "auto"
     prior_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults

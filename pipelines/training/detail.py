@@ -20,12 +20,14 @@ def train_detail(
     decoded: BrainEmbedding,
     truth: Tensor,
     pictures: Tensor,
-    config: EngineConfig,
+    config: EngineConfig | None,
     *,
     folder: Path,
     latents: Tensor | None = None,
 ) -> None:
     """Train in place on left-out predictions, then remember the pictures that may lend.
+
+    Detail without a network only learns the main directions of what is decoded.
 
     Parameters
     ----------
@@ -36,7 +38,8 @@ def train_detail(
         Features of the pictures that were shown.
     pictures : Tensor of shape (n, d)
         Features of those that may lend.
-    config : EngineConfig
+    config : EngineConfig, optional
+        Of the network.
     folder : Path
         For checkpoints.
     latents : Tensor of shape (n, c, h, w), optional
@@ -44,7 +47,16 @@ def train_detail(
     """
     detail.measure(decoded)
     reduced = detail.reduce(decoded)
+    if config is not None:
+        _train(detail, reduced, truth, config, folder)
+    detail.eval()
+    detail.half().float()  # what is shipped
+    detail.remember(pictures, reduced, latents)
 
+
+def _train(
+    detail: BorrowedDetail, reduced: Tensor, truth: Tensor, config: EngineConfig, folder: Path
+) -> None:
     def objective(
         model: nn.Module, batch: Mapping[str, Tensor], generator: torch.Generator, done: float
     ) -> dict[str, Tensor]:
@@ -62,6 +74,3 @@ def train_detail(
             label="detail",
         )
     detail.network.load_state_dict(result.state)
-    detail.eval()
-    detail.half().float()  # what is shipped
-    detail.remember(pictures, reduced, latents)

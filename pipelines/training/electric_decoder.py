@@ -27,6 +27,7 @@ from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
 from phosphene.pipelines.model_folder import ModelParts
 from phosphene.pipelines.rendering import Rendering
 from phosphene.pipelines.training.brain_materials import held_out_pictures
+from phosphene.pipelines.training.decoder import figures_of
 from phosphene.pipelines.training.decoder_config import DecoderConfig
 from phosphene.pipelines.training.electric import mean_reciprocal_rank
 from phosphene.pipelines.training.electric_network import (
@@ -35,6 +36,7 @@ from phosphene.pipelines.training.electric_network import (
     marked,
     train_heads,
 )
+from phosphene.pipelines.training.engine import EngineConfig
 from phosphene.pipelines.training.fitted_subjects import Base, FittedSubjects
 from phosphene.pipelines.training.materials import (
     cached_targets,
@@ -45,7 +47,7 @@ from phosphene.pipelines.training.materials import (
     training_protocol,
 )
 from phosphene.pipelines.training.network import WORK, finish, open_work
-from phosphene.pipelines.training.rendering_choice import PRIOR, choose_rendering
+from phosphene.pipelines.training.rendering_choice import DETAIL, PRIOR, choose_rendering
 from phosphene.pipelines.training.selection import score_of
 from phosphene.priors.retrieval import RetrievalProjector
 from phosphene.priors.structure import StructureBranch
@@ -75,8 +77,10 @@ class ElectricDecoderConfig(DecoderConfig):
     """Settings of ``phosphene train`` on EEG and MEG, beside those of every decoder.
 
     ``encoder`` is ridge or a network, ``network`` its settings (``network.window``,
-    ``network.options.dropout``, ...). ``keep_base`` leaves target and generator in the model
-    ``base`` and names it: a smaller folder that needs the other one.
+    ``network.options.dropout``, ...). ``keep_base`` leaves target, generator and what features are
+    of in the model ``base`` and names it: a smaller folder that needs the other one. Few
+    directions are told, in which decoded features find lenders as well as a network would; what a
+    recording does not tell is the lenders', so that more of them may be wanted (``blurs``).
     """
 
     encoder: str = "flat_mlp"
@@ -84,6 +88,8 @@ class ElectricDecoderConfig(DecoderConfig):
     keep_base: bool = False
     token_rank: PositiveInt = 48
     latent_rank: PositiveInt = 32
+    blurs: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
+    detail_training: EngineConfig | None = None
     retrieval_components: PositiveInt = 256
 
     @property
@@ -93,9 +99,18 @@ class ElectricDecoderConfig(DecoderConfig):
 
 
 def train_electric_decoder(
-    config: ElectricDecoderConfig, *, resume: bool = False
+    config: ElectricDecoderConfig, *, resume: bool = False, scenes: Tensor | None = None
 ) -> tuple[Path, dict[str, float]]:
     """Train encoder and prior, choose how to render, write the model.
+
+    Parameters
+    ----------
+    config : ElectricDecoderConfig
+    resume : bool
+        Go on with an interrupted training of the same settings.
+    scenes : Tensor of shape (n, d), optional
+        Features of the renderer's first n training scenes, which lend detail; by default the
+        dataset's own training pictures do.
 
     Returns
     -------
@@ -134,21 +149,16 @@ def train_electric_decoder(
     if config.keep_base:  # what lies in another model cannot be set anew
         own = {"guidance_scales": (base.generator.guidance_scale,)}
         config = config.model_copy(update=own)
-    chosen, scores = choose_rendering(dataset, fitted, base, work.partial, config, None)
-    best = score_of(chosen, scores)
-    summary = fitted.summary | {
-        "strength": best.strength,
-        "guidance_scale": best.guidance_scale,
-        "validation identification": best.identification,
-        "validation pixel_correlation": best.pixel_correlation,
-    }
+    chosen, scores = choose_rendering(dataset, fitted, base, work.partial, config, scenes)
+    summary = fitted.summary | figures_of(score_of(chosen, scores))
     parts = _parts(dataset, fitted, base, chosen, config)
     places = ("dataset", "target", "generator", "features")
     told = {key: Path(settings[key]).name for key in places if settings[key] is not None}
     parts.settings = (
         settings | told | {"summary": summary, "validation": [asdict(one) for one in scores]}
     )
-    shutil.rmtree(work.partial / PRIOR, ignore_errors=True)
+    for name in (PRIOR, DETAIL):
+        shutil.rmtree(work.partial / name, ignore_errors=True)
     return finish(work, parts, summary, half=config.half), summary
 
 
@@ -168,22 +178,31 @@ def read_subjects(
 def electric_targets(
     dataset: CanonicalDataset, base: Base, names: list[str], *, latents: bool = True
 ) -> dict[str, Tensor]:
-    """Return the targets of pictures: the embedding, and the latents a generator starts from."""
+    """Return the targets of pictures: embedding, features, and latents a generator starts from."""
     found: dict[str, Tensor] = {
         base.target.spec.output: cached_targets(dataset, base.target, names)
     }
+    if base.features is not None:
+        found["features"] = cached_targets(dataset, base.features, names)
     if latents:
         found["lowlevel"] = cached_targets(dataset, base.generator.latents, names)
     return found
 
 
 def _base(config: ElectricDecoderConfig) -> Base:
-    """Return the target that is decoded and the generator that renders it."""
+    """Return the targets that are decoded and the generator that renders them."""
     given = config.target is not None and config.generator is not None
     base = Path() if given else model_folder(config.base)
     target = load_target(config.target or str(base / "target"))
     folder = base / "generator" if config.generator is None else model_folder(config.generator)
-    return Base(target, LatentDiffusion.load(folder, target), None)
+    features = config.features
+    if features is None and not given and (base / "features_target").is_dir():
+        features = str(base / "features_target")
+    return Base(
+        target,
+        LatentDiffusion.load(folder, target),
+        None if features is None else load_target(features),
+    )
 
 
 def _fit_ridge(
@@ -193,7 +212,7 @@ def _fit_ridge(
         config.named.preprocessor(),
         RidgeEncoder(rank=config.token_rank),
         RidgeEncoder(rank=config.latent_rank),
-        RidgeEncoder(),
+        RidgeEncoder(rank=config.feature_rank),
     )
     for position, subject in enumerate(subjects):
         fitted.add(
@@ -223,6 +242,10 @@ def _fit_network(
     train = [one.select((one.trials["split"] == "train").to_numpy()) for one in recordings.values()]
     fitted = FittedSubjects(trained.preprocessor, trained.heads, None, None, recordings=train)  # type: ignore[arg-type]
     fitted.summary |= _figures(trained, recordings, values, names)
+    shown_in_training = {name for one in train for name in one.trials["stimulus_id"]}
+    if "features" in values:
+        learned = [row for row, name in enumerate(names) if name in shown_in_training]
+        fitted.lenders = [names[row] for row in learned], values["features"][learned]
     for position, recording in enumerate(recordings.values()):
         embedding, shown = _validation(trained, recording)
         rows = {name: row for row, name in enumerate(names)}
@@ -281,21 +304,29 @@ def _parts(
     config: ElectricDecoderConfig,
 ) -> ModelParts:
     latents = base.generator.latents.spec.hash
+    ridge = config.encoder == "ridge"
     # Where every strength is 1, no network has learned what pictures would start from.
-    starts = config.encoder == "ridge" or min(config.strengths) < 1
+    starts = ridge or min(config.strengths) < 1
+    borrowed = dict.fromkeys(("target", "generator"), config.base) if config.keep_base else {}
+    if config.keep_base and base.features is not None and config.features is None:
+        borrowed["features_target"] = config.base
     return ModelParts(
         encoder=fitted.encoder,
         target=base.target,
         preprocessor=fitted.preprocessor,
         prior=chosen.prior,
-        structure=fitted.structure if config.encoder == "ridge" else None,
+        structure=fitted.structure if ridge else None,
+        # A network predicts features itself.
+        features=fitted.features if ridge and base.features is not None else None,
+        features_target=base.features,
+        detail=chosen.detail,
         # A strength of 1 leaves it out until it is asked for.
         branch=StructureBranch(latents, chosen.strength) if starts else None,
         retrieval=_retrieval(fitted, config),
         protocol=_protocol(dataset, fitted, config),
         generator=base.generator,
         baselines={"mean_picture": mean_training_picture(dataset, fitted.recordings)},
-        borrowed=dict.fromkeys(("target", "generator"), config.base) if config.keep_base else {},
+        borrowed=borrowed,
     )
 
 
@@ -318,7 +349,7 @@ def _protocol(
     ridge, preprocessor = config.encoder == "ridge", fitted.preprocessor
     protocol = training_protocol(
         dataset, fitted.recordings, groups="stimulus", average="stimulus", weighted=False,
-        selection="; prior, strength and guidance by rendered validation pictures",
+        selection="; prior, strength, guidance and detail by rendered validation pictures",
     )  # fmt: skip
     sensors: Any = preprocessor
     update = {
@@ -329,7 +360,7 @@ def _protocol(
         update |= {
             "validation_rule": "held-out training pictures, mean of their trials",
             "selection_rule": "penalty and number of directions by reciprocal rank among held-out "
-            "pictures; prior, strength and guidance by rendering them",
+            "pictures; prior, strength, guidance and detail by rendering them",
         }
     elif not ridge:
         update |= {
@@ -338,6 +369,6 @@ def _protocol(
             else "mean of repetitions",
             "validation_rule": "held-out training pictures, mean of their trials",
             "selection_rule": "epoch with the best reciprocal rank among held-out pictures; "
-            "prior, strength and guidance by rendering them",
+            "prior, strength, guidance and detail by rendering them",
         }
     return protocol.model_copy(update=update)

@@ -105,7 +105,8 @@ def train_heads(
     recordings : mapping of str to Recording
         By subject label; train and validation trials, see :func:`marked`.
     values : mapping of str to Tensor of shape (n_pictures, ...)
-        Targets: ``tokens`` or ``pooled``, and ``lowlevel`` where there are latents.
+        Targets: ``tokens`` or ``pooled``, ``features`` of a second network, and ``lowlevel``
+        where there are latents.
     names : list of n_pictures str
         The ``stimulus_id`` of each.
     config : ElectricNetwork
@@ -152,12 +153,13 @@ def _canonical(
 ) -> TrainedNetwork:
     """Fit the canonical encoder; its width is chosen, so that the heads are made anew."""
     coefficients = targets.coefficients(values)
-    main = next(iter(targets.components.values()))
+    # Main target and features as one; latents vary in ways that hardly reach electrodes.
+    fused = sum(count for part, count in targets.components.items() if part != "lowlevel")
     x, pictures = averaged_rows(prepared, names, "train")
     other, shown = averaged_rows(prepared, names, "validation")
     maps = choose_canonical(
-        (x, coefficients[pictures, :main]),
-        (other, coefficients[shown, :main]) if len(shown) > 1 else None,
+        (x, coefficients[pictures, :fused]),
+        (other, coefficients[shown, :fused]) if len(shown) > 1 else None,
     )
     chosen = config.model_copy(update={"width": maps.brain.shape[1]})
     heads = _make(chosen, next(iter(prepared.values())), list(prepared), values)

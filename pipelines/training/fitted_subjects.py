@@ -78,6 +78,8 @@ class FittedSubjects:
         Per subject, what these should have been.
     validation : list of (BrainEmbedding, list of str)
         Per subject, predictions of its share of the validation pictures, and their names.
+    lenders : (list of n str, Tensor of shape (n, d)), optional
+        Training pictures that may lend detail, and their features; those of ``names`` by default.
     """
 
     preprocessor: Preprocessor | SensorPreprocessor
@@ -90,6 +92,7 @@ class FittedSubjects:
     left_out: list[BrainEmbedding] = field(default_factory=list)
     truth: list[BrainEmbedding] = field(default_factory=list)
     validation: list[tuple[BrainEmbedding, list[str]]] = field(default_factory=list)
+    lenders: tuple[list[str], Tensor] | None = None
 
     def add(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "cached_targets",
+    "keep_targets",
     "load_target",
     "mean_training_picture",
     "refuse_seen_by_target",
@@ -76,9 +78,7 @@ def cached_targets(
     table = dataset.stimuli
     names = sorted(set(stimulus_ids))
     hashes = dict(zip(table["stimulus_id"], table["hash"], strict=True))
-    content = "".join(f"{name}={hashes.get(name)};" for name in names)
-    key = hash_bytes(f"{target.spec.hash} {content}".encode())[:16]
-    path = dataset.root / "targets" / key / "values.safetensors"
+    path = _cache(dataset, target, names)
     if path.is_file():
         values = load_tensors(path)["values"]
     elif (
@@ -88,12 +88,29 @@ def cached_targets(
     else:
         values = _encoded(dataset, target, names)
         try:
-            save_tensors(path, {"values": values, "pictures": _as_bytes(names, hashes)})
-            target.spec.save(path.with_name("target.json"))
+            keep_targets(dataset, target, names, values)
         except PhospheneError as error:  # a cache that cannot be kept is no reason to stop
             logger.warning("targets are not cached: %s", error.found)
     rows = {name: row for row, name in enumerate(names)}
     return values[[rows[name] for name in stimulus_ids]]
+
+
+def keep_targets(
+    dataset: CanonicalDataset, target: StimulusEncoder, names: list[str], values: torch.Tensor
+) -> None:
+    """Keep the targets (n, ...) of a dataset's n pictures, whose names are sorted."""
+    hashes = dict(zip(dataset.stimuli["stimulus_id"], dataset.stimuli["hash"], strict=True))
+    path = _cache(dataset, target, names)
+    save_tensors(path, {"values": values, "pictures": _as_bytes(names, hashes)})
+    target.spec.save(path.with_name("target.json"))
+
+
+def _cache(dataset: CanonicalDataset, target: StimulusEncoder, names: list[str]) -> Path:
+    """Return where the targets of these pictures are kept."""
+    hashes = dict(zip(dataset.stimuli["stimulus_id"], dataset.stimuli["hash"], strict=True))
+    content = "".join(f"{name}={hashes.get(name)};" for name in names)
+    key = hash_bytes(f"{target.spec.hash} {content}".encode())[:16]
+    return dataset.root / "targets" / key / "values.safetensors"
 
 
 def _encoded(dataset: CanonicalDataset, target: StimulusEncoder, names: list[str]) -> torch.Tensor:

@@ -66,7 +66,8 @@ def choose_rendering(
             replace(best, detail=detail.with_blur(blur), features=base.features)
             for blur in config.blurs
         ]
-        found = [judge(way, validation, judges, config.seed) for way in lent]
+        coarse = lent[0].coarse(predicted, validation.seeds(config.seed))  # the same for all
+        found = [judge(way, validation, judges, config.seed, coarse) for way in lent]
         finest = int(np.argmax([score.total for score in found]))
         best = lent[finest] if found[finest].total > kept.total else best
         scores += found
@@ -86,19 +87,28 @@ def _detail(
     assert base.features is not None
     assert truth.features is not None
     sizes = {name: part[0].numel() for name, part in predicted.parts.items()}
+    inputs = {n: (sizes[n], min(most, sizes[n])) for n, most in DETAIL_INPUTS.items() if n in sizes}
+    components = min(64, sizes["features"])
+    if config.detail_training is None:
+        assert predicted.features is not None
+        inputs, told = {}, int(torch.linalg.matrix_rank(predicted.features.float()))
+        components = min(components, max(1, told))
     pictures, latents = scenes, None
     if pictures is None:
-        names, first = np.unique(fitted.names, return_index=True)
-        pictures = truth.features[torch.from_numpy(first)]  # each picture once
-        latents = cached_targets(dataset, base.generator.latents, names.tolist())
+        if fitted.lenders is None:
+            found, first = np.unique(fitted.names, return_index=True)  # each picture once
+            names, pictures = found.tolist(), truth.features[torch.from_numpy(first)]
+        else:
+            names, pictures = fitted.lenders
+        latents = cached_targets(dataset, base.generator.latents, names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(item_seed(config.seed, "weights", "detail", 0))
         detail = BorrowedDetail(
             base.features.spec.hash,
-            {n: (sizes[n], min(most, sizes[n])) for n, most in DETAIL_INPUTS.items() if n in sizes},
+            inputs,
             pictures=len(pictures),
             features=sizes["features"],
-            components=min(64, sizes["features"]),
+            components=components,
             draws=config.draws,
             scenes=SCENES_VERSION if latents is None else "",
             latents=() if latents is None else tuple(latents.shape[1:]),

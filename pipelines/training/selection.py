@@ -87,6 +87,10 @@ class Validation:
     pictures: Pictures
     keys: Sequence[str]
 
+    def seeds(self, seed: int) -> list[int]:
+        """Return the seed of each picture."""
+        return [item_seed(seed, "validation", key, 0) for key in self.keys]
+
 
 def choose(
     candidates: Sequence[Candidate],
@@ -110,13 +114,18 @@ def judge(
     validation: Validation,
     judges: Sequence[StimulusEncoder],
     seed: int,
+    coarse: np.ndarray[Any, Any] | None = None,
 ) -> Score:
     """Render the validation pictures in one way and score them.
 
-    ``judges`` are the target and, where features are decoded, the network they are of.
+    ``judges`` are the target and, where features are decoded, the network they are of. ``coarse``
+    is what detail is put on, where it was rendered already.
     """
-    seeds = [item_seed(seed, "validation", key, 0) for key in validation.keys]
-    pictures = rendering.pictures(validation.embedding, seeds)
+    pictures = (
+        rendering.pictures(validation.embedding, validation.seeds(seed))
+        if coarse is None
+        else rendering.lend(coarse, validation.embedding)
+    )
     identified = [
         two_way_identification(_flat(network, pictures), _flat(network, validation.pictures)).mean
         for network in judges

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.pipelines.scores import known_categories, score_pictures
@@ -136,3 +137,23 @@ def test_tiny_pictures_have_no_ssim(truth: Array, protocol: Protocol) -> None:
     assert found["ssim"].value is None
     assert "7 x 7" in found["ssim"].note
     assert found["pixcorr"].value == pytest.approx(1)
+
+
+def test_networks_tell_pictures_apart_too(truth: Array, protocol: Protocol) -> None:
+    class Means:
+        """Mean colour: all that a very small network sees."""
+
+        def encode(self, pictures: Any) -> torch.Tensor:
+            return torch.stack([torch.from_numpy(one).float().mean((0, 1)) for one in pictures])
+
+    flat = np.broadcast_to(np.rint(truth.mean((1, 2), keepdims=True)), truth.shape)
+    blurred = flat.astype(np.uint8)
+    file = score_pictures(
+        blurred[:, None], truth, protocol, mean_picture=None, networks={"means/strict-v1": Means()}
+    )
+    found = by_name(file)
+    assert list(found)[-2:] == ["two-way-pixels", "means"]
+    assert found["means"].value > 0.9
+    assert found["means"].permuted.p_value == pytest.approx(1 / 1001)
+    assert found["means"].chance == 0.5
+    assert len(file.per_item["means/strict-v1"]) == 12

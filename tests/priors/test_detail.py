@@ -144,3 +144,24 @@ def test_bad_input_is_refused(lender: BorrowedDetail) -> None:
         BorrowedDetail("hash", {}, 1, 1, scenes=SCENES_VERSION, latents=(1, 2, 2))
     with pytest.raises(InputError, match="version"):
         BorrowedDetail("hash", {}, 1, 1, scenes="of another time")
+
+
+def test_without_a_network_decoded_features_find_the_lender(tmp_path: Path) -> None:
+    """Every direction that is decoded, and none that is not; nothing is trained."""
+    found = BorrowedDetail(
+        "hash", {}, pictures=6, features=10, components=3, blur=2.0, latents=(1, 1, 1)
+    )
+    noise = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(10, 3, generator=noise)).Q
+    shown = torch.randn(300, 10, generator=noise)
+    part = BrainEmbedding(features=shown @ axes @ axes.T)
+    train_detail(found, part, shown, FEATURES, None, folder=tmp_path, latents=LATENTS)
+    told = BrainEmbedding(tokens=torch.zeros(6, 1, 4), features=0.1 * FEATURES @ axes @ axes.T)
+    keys = torch.nn.functional.normalize(FEATURES, dim=1) @ axes @ axes.T
+    expected = (FEATURES @ axes @ axes.T) @ keys.T
+    candidates = found.find(found.look_for(told))
+    assert candidates[:, 0].tolist() == expected.argmax(1).tolist()
+    found.save_pretrained(tmp_path / "detail")
+    same = BorrowedDetail.from_pretrained(tmp_path / "detail")
+    assert same.find(same.look_for(told)).tolist() == candidates.tolist()
+    assert not (tmp_path / "checkpoint").exists()

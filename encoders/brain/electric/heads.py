@@ -1,8 +1,8 @@
 """One network, two heads: where pictures are looked for, and what pictures are made of.
 
 The network's embedding is compared with a learned projection of the target (contrastive); a second
-head predicts the target itself, and the latents a generator starts from, with their true norms
-(regression). Targets are kept as their first principal components.
+head predicts the target itself, features of a second network and the latents a generator starts
+from, with their true norms (regression). Targets are kept as their first principal components.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from phosphene.types import BrainEmbedding, Recording
 
 __all__ = ["ElectricHeads"]
 
-PARTS = ("tokens", "pooled", "lowlevel")
+PARTS = ("tokens", "pooled", "features", "lowlevel")
 
 
 class ElectricHeads(ElectricEncoder):

@@ -80,3 +80,29 @@ def test_the_maps_become_both_heads() -> None:
     wrong = choose_canonical((x, coefficients), None, widths=(4,))
     with pytest.raises(InputError, match="canonical"):
         fit_canonical(heads, wrong, x, coefficients)
+
+
+def test_two_targets_are_fused_and_pictures_looked_for_by_the_first() -> None:
+    """Either target tells one of the two directions that reach the recording."""
+    options = {"n_outputs": 2, "n_chans": 3, "n_times": 10, "sfreq": 50.0}
+    shapes, counts = {"pooled": [6], "features": [2]}, {"pooled": 6, "features": 2}
+    heads = ElectricHeads("canonical", options, shapes, counts)
+    x, y = pairs(2000)
+    coefficients = heads.fit_targets({"pooled": y[:, :6], "features": y[:, 6:]})
+    maps = choose_canonical((x, coefficients), None, widths=(2,))
+    fit_canonical(heads, maps, x, coefficients)
+    new, truth = pairs(300, seed=3)
+    with torch.no_grad():
+        z = heads(new.unflatten(1, (3, 10)))
+        parts = heads.parts_of(heads.regress(z))
+        keys = heads.picture_keys(
+            heads.coefficients({"pooled": truth[:, :6], "features": truth[:, 6:]})
+        )
+    told = (parts["pooled"][:, 5], parts["features"][:, 0])
+    for predicted, shown in zip(told, (truth[:, 5], truth[:, 6]), strict=True):
+        assert np.corrcoef(predicted, shown)[0, 1] > 0.9
+    # The direction that only features have is left out of the keys, and the other one is not.
+    mixed = truth[:, 5:7].double() @ torch.linalg.lstsq(truth[:, 5:7].double(), z.double()).solution
+    alone = truth[:, 5:6].double() @ torch.linalg.lstsq(truth[:, 5:6].double(), z.double()).solution
+    assert np.corrcoef(keys[:, 0], alone[:, 0])[0, 1] ** 2 > 0.9
+    assert abs(np.corrcoef(keys[:, 0], mixed[:, 0])[0, 1]) < 0.99

@@ -193,6 +193,51 @@ def test_an_encoder_alone_is_trained_too(
     assert list(parts.encoder.targets) == ["tokens"]
 
 
+def test_features_of_a_second_network_are_decoded_beside_the_target(
+    dataset: Path, tiny_parts_folder: Path, tiny_pictures: Pictures, tmp_path: Path
+) -> None:
+    """One map for both; training pictures lend, and identification by either is reported."""
+    pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra metrics")
+    from phosphene.encoders.stimulus.efficientnet import EfficientNetTarget
+
+    features = EfficientNetTarget(size=32)
+    features.standardise(tiny_pictures[: N - 12])
+    features.save_pretrained(tmp_path / "features")
+    line = arguments(dataset, tiny_parts_folder, tmp_path / "model")
+    more = {"features": tmp_path / "features", "blurs": "[1.0,4.0]", "draws": 1,
+            "strengths": "[1.0]"}  # fmt: skip
+    line += [text for key, value in more.items() for text in ("--set", f"{key}={value}")]
+    result = CliRunner().invoke(app, [*line, "--encoder", "canonical"])
+    assert result.exit_code == 0, result.output
+    parts = load_model(str(tmp_path / "model"))
+    assert list(parts.encoder.targets) == ["tokens", "features"]
+    assert parts.features is None
+    assert parts.features_target is not None
+    scores = {row["blur"]: row for row in parts.settings["validation"]}
+    assert set(scores) == {0.0, 1.0, 4.0}
+    assert all(row["by_features"] is not None for row in scores.values())
+    if parts.detail is not None:
+        assert parts.detail.inputs == {}
+        assert len(parts.detail.get_buffer("keys")) == N - 12  # no validation or test picture lends
+    rows = np.tile(np.arange(N - 4, N), 2)
+    given = epochs(tiny_pictures, "01", rows, np.full(len(rows), "test"), seed=1)
+    path = write_epochs(tmp_path, given)
+    save_array(tmp_path / "shown.npy", tiny_pictures[N - 4 :])
+    line = [
+        "--subject", "01", "--input", str(path), "--model", str(tmp_path / "model"),
+        "--average", "stimulus", "--truth", str(tmp_path / "shown.npy"),
+        "--output", str(tmp_path / "out"), "--steps", "2",
+    ]  # fmt: skip
+    result = CliRunner().invoke(reconstruct_app, line)
+    assert result.exit_code == 0, result.output
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    found = {metric["id"]: metric for metric in stored["metrics"]}
+    for name in ("efficientnet-lite0/strict-v1", "two-way-tokens/strict-v1"):
+        assert 0 <= found[name]["value"] <= 1
+        assert found[name]["permuted"]["p_value"] > 0
+    assert "features" in np.load(tmp_path / "out" / "embeddings.npz").files
+
+
 def test_a_model_may_borrow_its_target_and_generator(
     dataset: Path, model: Path, tmp_path: Path, tiny_pictures: Pictures
 ) -> None:
