@@ -13,7 +13,7 @@ from phosphene.cli.app import app
 from phosphene.data.pictures import Pictures
 from phosphene.data.prepare import write_subject
 from phosphene.pipelines.training.electric_subjects import SubjectsConfig, compare_subjects
-from phosphene.pipelines.training.subject_table import summarise
+from phosphene.pipelines.training.subject_table import BY_PICTURE, summarise, with_intervals
 from phosphene.sensors import SensorInfo
 from phosphene.storage import save_array
 from phosphene.trials import complete_trials
@@ -82,6 +82,13 @@ def test_every_subject_and_calibration_has_a_row_that_says_what_was_looked_at(
     assert set(told) == {"alignment", "whitening", "csls", "alignment+whitening+csls"}
     assert set(table["pool"]) == {8}
     assert set(summary["subjects"]) == {3}
+    for score in ("top1", "two_way"):
+        assert (table[f"{score}_low"] <= table[score]).all()
+        assert (table[score] <= table[f"{score}_high"]).all()
+        assert (summary[f"{score}_pictures_low"] <= summary[score]).all()
+    learned = dict(zip(table["encoder"], table["parameters"], strict=True))
+    assert learned["ridge"] == (CHANS * TIMES // 2 + 1) * 64  # numbers of the tiny target
+    assert (table["processor_seconds"] > 0).all()
     assert (folder / "summary.tsv").is_file()
     assert not list(folder.glob("rows-*"))
 
@@ -143,6 +150,30 @@ def test_intervals_are_over_subjects_and_gains_are_paired() -> None:
     assert found.loc["none", "top1_low"] < 0.15
     assert found.loc["none", "top1_high"] > 0.25
     assert set(found["subjects"]) == {5}
+
+
+def test_intervals_over_pictures_draw_all_that_was_shown_of_a_picture_together() -> None:
+    rng = np.random.default_rng(0)
+    easy = rng.random(200)  # the same pictures are easy for both subjects
+    rows = [
+        {
+            "scheme": "within", "encoder": "ridge", "seed": 0, "subject": subject,
+            "calibration": name, "setting": "none", "repetitions": 1,
+            "top1": 0.0, "top5": 0.0, "two_way": float(easy.mean()) + add,
+            BY_PICTURE: {f"{k:03d}": [0.0, 0.0, value + add] for k, value in enumerate(easy)},
+        }
+        for subject in ("01", "02")
+        for name, add in (("none", 0.0), ("csls", 0.1))
+    ]  # fmt: skip
+    found = summarise(pd.DataFrame(rows)).set_index("calibration")
+    error = easy.std() / 200**0.5
+    low, high = found.loc["none", ["two_way_pictures_low", "two_way_pictures_high"]]
+    assert low == pytest.approx(easy.mean() - 1.96 * error, abs=0.2 * error)
+    assert high == pytest.approx(easy.mean() + 1.96 * error, abs=0.2 * error)
+    assert found.loc["csls", "two_way_gain_pictures_low"] == pytest.approx(0.1)  # paired
+    per_subject = with_intervals(pd.DataFrame(rows))
+    assert BY_PICTURE not in per_subject
+    assert per_subject["two_way_low"].iloc[0] == pytest.approx(low)
 
 
 def test_wrong_use_through_the_command_line(dataset: Path, tmp_path: Path) -> None:
