@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,12 +234,3 @@ def varying_voxels(path: Path) -> VoxelSpace:
         if not len(indices):
             raise InputError(f"no voxel of {path} varies", "a series of volumes")
         return VoxelSpace(tuple(image.shape[:3]), indices, image.affine)
-
-
-def runs_of(
-    runs: list[OfficialRun], space: VoxelSpace | None, *, roi: str | None, trim: bool
-) -> Iterator[tuple[OfficialRun, Array, float, VoxelSpace]]:
-    """Yield the runs of a subject with data, start and space, all on the voxels of the first."""
-    for run in runs:
-        data, start, space = read_official_run(run, space, roi=roi, trim=trim)
-        yield run, data, start, space

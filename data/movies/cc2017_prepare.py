@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phosphene.data.movies.adding import add_movies, movie_in
 from phosphene.data.movies.cc2017 import (
     EXCLUDED,
     FORMS,
@@ -22,9 +23,8 @@ from phosphene.data.movies.cc2017 import (
     read_official_run,
 )
 from phosphene.data.movies.cc2017_tensors import find_tensors, frames_of, showings
-from phosphene.data.movies.cuts import colour_distances, cuts_of
-from phosphene.data.movies.dataset import TIME, Movie, read_movies, write_movies
-from phosphene.data.movies.frames import MOVIE_SUFFIXES, open_movie, write_movie
+from phosphene.data.movies.dataset import TIME
+from phosphene.data.movies.frames import MovieFile, write_movie
 from phosphene.data.movies.reproducible import FEWEST, repeat_correlation, reproducible_voxels
 from phosphene.errors import InputError, UsageError, check_option
 from phosphene.progress import progress
@@ -39,7 +39,6 @@ __all__ = ["CC2017Settings", "prepare_cc2017"]
 
 Array = np.ndarray[Any, Any]
 Showing = tuple[str, int, Array, float]
-CUT_SIDE = 48  # pixels at which cuts are looked for
 MASKS = ("auto", "reproducible", "all")
 EXPECTED = (
     "subject1/fmri/seg1/cifti/seg1_1_Atlas.dtseries.nii and its neighbours, "
@@ -312,52 +311,28 @@ def _splits(segments: list[str], validation: int) -> dict[str, str]:
 
 
 def _add_movies(root: Path, output: Path, settings: CC2017Settings, form: str) -> list[str]:
-    """Put the movies into the dataset, with the seconds of their cuts; say what is missing."""
-    from phosphene.data.canonical import CanonicalDataset
-
-    folder = output / "stimuli"
-    known = read_movies(folder) if (folder / "movies.tsv").is_file() else {}
-    table = CanonicalDataset.open(output).table
-    segments = [name for name in dict.fromkeys(table["stimulus_id"]) if name not in known]
-    found, absent = dict(known), []
-    for segment in progress(segments, label="movies", total=len(segments)):
-        path = _movie_path(root, segment, settings.movies)
-        if path is None and form == "tensors":
-            path = _movie_from_frames(root, folder, segment)
-        if path is None:
-            absent.append(segment)
-            continue
-        movie = open_movie(path)
-        if abs(movie.seconds - MOVIE_SECONDS) > TR:
-            raise InputError(
-                f"the movie {path} lasts {movie.seconds:g} s",
-                expected=f"{MOVIE_SECONDS:g} s, which runs of 245 or 246 volumes were recorded for",
-                remedy="check that it is the movie of this segment, whole",
-            )
-        single = movie.read_clips([[number] for number in range(movie.n_frames)], CUT_SIDE)
-        cuts = cuts_of(colour_distances(clip[0] for clip in single), movie.fps)
-        found[segment] = Movie(segment, path, tuple(cut for cut in cuts if cut > 0))
-    if found:
-        write_movies(folder, list(found.values()))
-    notes = [f"movies: {len(found)}, {sum(len(movie.cuts) for movie in found.values())} cuts"]
-    if absent:
-        notes.append(
-            f"no movie of {', '.join(absent[:5])}{' ...' if len(absent) > 5 else ''}: give the "
-            f"folder of {absent[0]}.mp4 with --movies to train on them"
-        )
-    return notes
-
-
-def _movie_path(root: Path, segment: str, movies: Path | None) -> Path | None:
-    folders = [movies] if movies is not None else [
-        root / "stimuli", root / "video_fmri_dataset" / "stimuli", root.parent / "stimuli",
-        root / "movies", root, root / "video_fmri_dataset",
+    """Put the movies into the dataset; frames in tensors become movies."""
+    inner = root / "video_fmri_dataset"
+    folders = [settings.movies] if settings.movies is not None else [
+        root / "stimuli", inner / "stimuli", root.parent / "stimuli", root / "movies", root, inner,
     ]  # fmt: skip
-    for folder in folders:
-        for suffix in MOVIE_SUFFIXES:
-            if (folder / f"{segment}{suffix}").is_file():
-                return folder / f"{segment}{suffix}"
-    return None
+
+    def find(segment: str) -> Path | None:
+        path = movie_in(folders, [segment])
+        if path is None and form == "tensors":
+            return _movie_from_frames(root, output / "stimuli", segment)
+        return path
+
+    return add_movies(output, find, _check_length)
+
+
+def _check_length(segment: str, movie: MovieFile) -> None:
+    if abs(movie.seconds - MOVIE_SECONDS) > TR:
+        raise InputError(
+            f"the movie {movie.path} lasts {movie.seconds:g} s",
+            expected=f"{MOVIE_SECONDS:g} s, which runs of 245 or 246 volumes were recorded for",
+            remedy=f"check that it is the movie of {segment}, whole",
+        )
 
 
 def _movie_from_frames(root: Path, folder: Path, segment: str) -> Path | None:

@@ -109,7 +109,8 @@ def write_movies(folder: Path, movies: Sequence[Movie], *, copy: bool = True) ->
             }
         )
     with atomic_path(folder / TABLE) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, sep="\t", index=False)
+        table = pd.DataFrame(rows, columns=[*COLUMNS, "caption"])
+        table.to_csv(temporary, sep="\t", index=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from phosphene.errors import InputError
 __all__ = ["load_plain_pickle"]
 
 KIND = "a pickled dictionary of plain values and numpy arrays"
-PLAIN_DTYPE = re.compile(r"[<>|=]?(b|[?]|[iufcSUOV]\d*)")
+PLAIN_DTYPE = re.compile(r"[<>|=]?(b1?|[?]|[iufcSUOV]\d*)")
 MOST_AXES = 8
 
 

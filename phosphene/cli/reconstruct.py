@@ -138,6 +138,7 @@ def reconstruct(
         given = ", ".join(name for name, value in only_video.items() if value is not None)
         raise UsageError(f"{given} without --video", expected="--video, for a run under a movie")
     from phosphene.config import resolve_config
+    from phosphene.data.confounds import confound_lines
     from phosphene.pipelines.reconstruct import ReconstructConfig
     from phosphene.pipelines.reconstruct import reconstruct as run
 
@@ -177,6 +178,8 @@ def reconstruct(
         if metric.value is not None:
             chance = "" if metric.chance is None else f" (wrong pairing {metric.chance:.3f})"
             typer.echo(f"{metric.id} {metric.value:.3f}{chance}")
+    for line in confound_lines(result.provenance.protocol.dataset):
+        typer.echo(line)
     if result.metrics is not None and result.metrics.n_seen_in_training:
         typer.echo(
             f"careful: {result.metrics.n_seen_in_training} of {len(result)} items show pictures "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phosphene.data.things.eegcvpr40 import CONFOUND, CONFOUND_WORDS
+from phosphene.data.confounds import confound_lines
 from phosphene.schemas import EvaluatedMetric, EvaluationFile
 
 __all__ = ["statistics_words", "summary_lines"]
@@ -19,8 +19,9 @@ def summary_lines(result: EvaluationFile) -> list[str]:
     if collapsed:
         lines.append(f"careful: most predictions are the same to {', '.join(collapsed)}")
     training = result.protocol.training
-    if CONFOUND in f"{result.protocol.truth} {'' if training is None else training.dataset}":
-        lines.append(CONFOUND_WORDS)
+    lines += confound_lines(
+        f"{result.protocol.truth} {'' if training is None else training.dataset}"
+    )
     if result.n_seen_in_training:
         lines.append(
             f"careful: {result.n_seen_in_training} of {len(result.items)} items show pictures "

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat
 
 from phosphene.config import Config
 from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.confounds import confound_lines
 from phosphene.data.pictures import Pictures, fit_pictures, write_picture
-from phosphene.data.things.eegcvpr40 import CONFOUND, CONFOUND_WORDS
 from phosphene.encoders.stimulus.base import StimulusEncoder
 from phosphene.errors import InputError, UsageError
 from phosphene.names import check_subject
@@ -365,7 +365,7 @@ def _table(scores: Sequence[WindowScores]) -> str:
 
 def time_lines(result: TimeResolved) -> list[str]:
     """Return what a person wants to know first: when it is there, and what there is by the end."""
-    lines = [CONFOUND_WORDS] if CONFOUND in result.dataset else []
+    lines = confound_lines(result.dataset)
     for subject in result.n_train_pictures:
         mine = [one for one in result.scores if one.subject == subject]
         sliding = [one for one in mine if one.kind == "sliding"]
