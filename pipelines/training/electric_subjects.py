@@ -178,8 +178,8 @@ def _all_rows(
             rmtree(work, ignore_errors=True)
             cost = {
                 "parameters": decoder.parameters,
-                "seconds": round(time.perf_counter() - begun, 1),
-                "processor_seconds": round(time.process_time() - busy, 1),
+                "seconds": round(time.perf_counter() - begun, 3),
+                "processor_seconds": round(time.process_time() - busy, 3),
             }
             found = [
                 {"scheme": config.scheme, "encoder": name, "seed": seed, "subject": label, **row}
