@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from phosphene.checkpoints.converters.family import (
@@ -60,6 +61,10 @@ class BrainDiffuser(Family):
             return False
         weight, bias = shapes["weight"], shapes["bias"]
         return len(weight) in (2, 3) and weight[:-1] == bias
+
+    def suits(self, shapes: Shapes, path: Path) -> bool:
+        # Any linear layer has a weight and a bias; what these scripts write is a pickle of arrays.
+        return len(shapes["weight"]) == 3 or path.suffix in (".pkl", ".pickle")
 
     def convert(self, state: State, request: Request) -> Converted:
         subject = request.subject

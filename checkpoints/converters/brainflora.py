@@ -202,7 +202,8 @@ class BrainFLORA(Family):
         self, state: State, request: Request
     ) -> tuple[dict[str, Tensor], dict[str, str], str]:
         """Return the tensors of one encoder under its own names, and what is left out."""
-        kept, dropped = {}, {}
+        kept: dict[str, Tensor] = {}
+        dropped: dict[str, str] = {}
         named = self.setting(request, "part")
         if any(name.startswith(f"{MIXTURE}upsample") for name in state.tensors):
             raise InputError(
@@ -237,7 +238,9 @@ class BrainFLORA(Family):
         if named is not None:
             return int(named)
         candidates = (*KNOWN_TIMES, *range(1, LONGEST))
-        found = next((one for one in candidates if count_tokens(one, patches) == tokens), None)
+        found: int | None = next(
+            (one for one in candidates if count_tokens(one, patches) == tokens), None
+        )
         if found is None:
             raise InputError(
                 f"a convolution over {tokens} tokens of patches of {', '.join(map(str, patches))}",

@@ -152,7 +152,8 @@ def recognise(shapes: Shapes, path: Path) -> Family:
     InputError
         If none fits, or one that does not convert.
     """
-    found = [one for one in map(_family, FAMILIES.names()) if one.recognises(shapes)]
+    families = map(_family, FAMILIES.names())
+    found = [one for one in families if one.recognises(shapes) and one.suits(shapes, path)]
     if len(found) == 1:
         return found[0]
     if found:

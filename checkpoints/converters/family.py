@@ -127,6 +127,10 @@ class Family(ABC):
         """Return whether names and shapes are those of this family."""
         return bool(self.marks) and all(mark in shapes for mark in self.marks)
 
+    def suits(self, shapes: Shapes, path: Path) -> bool:
+        """Return whether files of this family have such a name, where tensors tell too little."""
+        return True
+
     @abstractmethod
     def convert(self, state: State, request: Request) -> Converted:
         """Make the parts of a model.
@@ -176,6 +180,13 @@ def filled(kind: type[Component], config: Mapping[str, Any], tensors: Mapping[st
     for name, value in tensors.items():
         kept = value.float() if value.is_floating_point() else value
         kept = kept.contiguous()
+        # A sum is finite where all numbers are, but for numbers that no network has.
+        if not kept.is_meta and not bool(torch.isfinite(kept.sum())):
+            raise InputError(
+                f"the tensor {name} holds numbers that are not finite",
+                expected="weights of a training that ended well",
+                remedy="get the file from its source, or an earlier checkpoint of the training",
+            )
         # Files repeat tensors under several names; here each has memory of its own.
         if kept.numel() and kept.data_ptr() in seen:
             kept = kept.clone()

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
-from phosphene.data.readers.restricted_pickle import ALLOWED
+from phosphene.data.readers.restricted_pickle import ALLOWED, Maker
 
 if TYPE_CHECKING:
     import torch
@@ -177,20 +177,21 @@ def _parameter(data: Any, *more: Any) -> Any:
 
 
 def _typed(function: Any, kind: Any, arguments: Any, state: Any) -> Any:
-    return function(*arguments) if function in (_tensor, _parameter) else None
+    return function(*arguments) if function in (TENSOR, PARAMETER) else None
 
 
 def _size(values: Any = ()) -> tuple[int, ...]:
     return tuple(values)
 
 
+TENSOR, PARAMETER = Maker(_tensor), Maker(_parameter)
 _KNOWN: Mapping[tuple[str, str], Any] = {
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    ("torch._utils", "_rebuild_parameter_with_state"): _parameter,
-    ("torch._tensor", "_rebuild_from_type_v2"): _typed,
-    ("torch", "Size"): _size,
+    ("torch._utils", "_rebuild_tensor"): TENSOR,
+    ("torch._utils", "_rebuild_tensor_v2"): TENSOR,
+    ("torch._utils", "_rebuild_parameter"): PARAMETER,
+    ("torch._utils", "_rebuild_parameter_with_state"): PARAMETER,
+    ("torch._tensor", "_rebuild_from_type_v2"): Maker(_typed),
+    ("torch", "Size"): Maker(_size),
     ("collections", "OrderedDict"): OrderedDict,
 }
 

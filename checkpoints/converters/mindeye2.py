@@ -61,8 +61,9 @@ PRIOR_PREFIX = "diffusion_prior."
 
 
 def _trunk() -> list[Key]:
-    keys = []
-    for prefix, size in zip(MIXERS, ("h", 1), strict=True):
+    keys, widths = [], ("h", 1)
+    size: str | int
+    for prefix, size in zip(MIXERS, widths, strict=True):
         shapes: dict[str, tuple[str | int, ...]] = {
             "0.weight": (size,), "0.bias": (size,), "1.0.weight": (size, size),
             "1.0.bias": (size,), "1.3.weight": (size, size), "1.3.bias": (size,),

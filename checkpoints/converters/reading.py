@@ -106,13 +106,14 @@ def _torch_archive(file: Path) -> Content:
     """Read a ``torch.save`` archive."""
     with reading(file, KIND), zipfile.ZipFile(file) as archive:
         entries = _checked_entries(file, archive)
-        name = next((one for one in entries if one.endswith("/data.pkl")), None)
-        if name is None:
+        pickles = [one for one in entries if one.endswith("/data.pkl")]
+        if len(pickles) != 1:
             raise InputError(
-                f"{file} is an archive without data.pkl",
+                f"{file} is an archive {'with several' if pickles else 'without'} data.pkl",
                 expected="a file of torch.save; TorchScript and Keras archives are other things",
                 remedy="name the file of weights",
             )
+        name = pickles[0]
         root = name.removesuffix("data.pkl")
         order = entries.get(f"{root}byteorder")
         if order is not None and archive.read(order).strip() != b"little":
@@ -154,6 +155,12 @@ def _checked_entries(file: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.
             f"{file} has {len(entries)} entries that unpack to {total} bytes, of a file of "
             f"{length} bytes",
             expected="what torch.save writes, which never packs anything",
+            remedy="do not unpack this file; get it from its source",
+        )
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise InputError(
+            f"{file} has several entries of one name",
+            expected="what torch.save writes; readers would not agree on which of them counts",
             remedy="do not unpack this file; get it from its source",
         )
     if any(entry.flag_bits & 1 for entry in entries):

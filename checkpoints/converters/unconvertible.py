@@ -73,7 +73,8 @@ UNCONVERTIBLE: Mapping[str, Unconvertible] = {
         "convert the brain encoder with --from brain-hive",
     ),
     "mirage": Unconvertible(
-        "its pickles hold fitted scikit-learn objects for a generator that is not here"
+        "its linear fits are for generators that are not here (Stable Cascade, and the decoder of "
+        "a very deep autoencoder)"
     ),
 }
 

@@ -1,8 +1,9 @@
 """Pickled dictionaries of plain values and numpy arrays, read without executing anything.
 
 Public EEG sets are pickles with an ``.npy`` suffix. A pickle is a program; this reader lets it
-call nothing but three functions of our own that make plain numpy arrays, and refuses every other
-name before it is imported.
+call nothing but a few functions of our own that make plain numpy arrays, and refuses every other
+name before it is imported. What a pickle may write into is our own as well: numpy believes whatever
+is written into its types, and then takes numbers for addresses.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,29 +27,86 @@ PLAIN_DTYPE = re.compile(r"[<>|=]?(b1?|[?]|[iufcSUOV]\d*)")
 MOST_AXES = 8
 
 
+class Maker:
+    """Something that a pickle can name and call, and cannot write to."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_function", function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)  # type: ignore[attr-defined]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise pickle.UnpicklingError("a program that writes to what it calls")
+
+
+class _Kind:
+    """Stands for a type of numpy's while a pickle is read: only a byte order can be written."""
+
+    __slots__ = ("_dtype",)
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self._dtype = dtype
+
+    def __setstate__(self, state: Any) -> None:
+        # Version, byte order; then parts, names and fields, which plain types do not have.
+        if (
+            not isinstance(state, tuple)
+            or len(state) < 5
+            or state[1] not in ("<", ">", "|", "=")
+            or any(one is not None for one in state[2:5])
+        ):
+            raise pickle.UnpicklingError("a type of an array that has parts")
+        if state[1] in ("<", ">"):
+            self._dtype = self._dtype.newbyteorder(state[1])
+
+
+class _Filled(np.ndarray[Any, Any]):
+    """An array that a pickle fills: with a plain type, and as many bytes as its shape takes."""
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, kind, in_columns, content = state
+        dtype = kind if isinstance(kind, np.dtype) else _known(kind)
+        super().__setstate__((version, shape, dtype, bool(in_columns), content))
+
+
+def _known(kind: Any) -> np.dtype[Any]:
+    if not isinstance(kind, _Kind):
+        raise pickle.UnpicklingError("an array without a type")
+    return kind._dtype
+
+
 def _empty_array(kind: Any, shape: Any, typecode: Any) -> np.ndarray[Any, Any]:
     """Stand in for numpy's own maker of arrays, which fills them afterwards."""
-    if kind is not np.ndarray or tuple(shape) != (0,):
+    if kind is not ARRAY or tuple(shape) != (0,):
         raise pickle.UnpicklingError("an array of another class than numpy.ndarray")
-    return np.ndarray(0, dtype=np.int8)
+    return _Filled(0, dtype=np.int8)
 
 
-def _dtype(code: Any, *flags: Any) -> np.dtype[Any]:
+def _dtype(code: Any, *flags: Any) -> _Kind:
     if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
         raise pickle.UnpicklingError(f"the type {code!r} of an array")
-    return np.dtype(code)
+    return _Kind(np.dtype(code))
 
 
-def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray[Any, Any]:
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or order not in ("C", "F"):
+def _from_buffer(buffer: Any, kind: Any, shape: Any, order: Any) -> np.ndarray[Any, Any]:
+    dtype = _known(kind)
+    if dtype.hasobject or order not in ("C", "F"):
         raise pickle.UnpicklingError("an array of objects in a buffer")
     return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order).copy()
 
 
-def _scalar(dtype: Any, content: Any) -> Any:
-    if not isinstance(dtype, np.dtype) or dtype.hasobject or not isinstance(content, bytes):
+def _scalar(kind: Any, content: Any) -> Any:
+    dtype = _known(kind)
+    if dtype.hasobject or not isinstance(content, bytes):
         raise pickle.UnpicklingError("a scalar that is not a plain number")
     return np.frombuffer(content, dtype=dtype, count=1)[0]
+
+
+def _no_array(*arguments: Any) -> Any:
+    raise pickle.UnpicklingError("an array that is not filled")
 
 
 def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
@@ -57,13 +116,14 @@ def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
 
 
 CORES = ("numpy.core", "numpy._core")
+ARRAY = Maker(_no_array)
 ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
-    ("_codecs", "encode"): _encode,
-    **{(f"{core}.multiarray", "_reconstruct"): _empty_array for core in CORES},
-    **{(f"{core}.multiarray", "scalar"): _scalar for core in CORES},
-    **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in CORES},
+    ("numpy", "ndarray"): ARRAY,
+    ("numpy", "dtype"): Maker(_dtype),
+    ("_codecs", "encode"): Maker(_encode),
+    **{(f"{core}.multiarray", "_reconstruct"): Maker(_empty_array) for core in CORES},
+    **{(f"{core}.multiarray", "scalar"): Maker(_scalar) for core in CORES},
+    **{(f"{core}.numeric", "_frombuffer"): Maker(_from_buffer) for core in CORES},
 }
 
 

@@ -247,7 +247,8 @@ class MedformerVoxels(NetworkEncoder):
 
     def read(self, subject: str, voxels: Tensor) -> Tensor:
         filled = F.pad(voxels, (0, self.padded - voxels.shape[1]))
-        return self.spread(filled).unflatten(1, (self.rows, -1))
+        found: Tensor = self.spread(filled).unflatten(1, (self.rows, -1))
+        return found
 
     def predict(self, shared: Tensor) -> dict[str, Tensor]:
         return {self.main_part: self.network(shared)}

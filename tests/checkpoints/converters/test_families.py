@@ -68,7 +68,10 @@ def test_each_family_is_recognised_by_itself_alone(made: Any) -> None:
     found = samples(made)
     for name, weights in found.items():
         shapes = {key: tuple(value.shape) for key, value in weights.items()}
-        assert recognise(shapes, Path("x")).name == name
+        assert recognise(shapes, Path("x.pkl")).name == name
+    layer = {"weight": (3, 4), "bias": (3,)}
+    with pytest.raises(InputError, match="no family"):
+        recognise(layer, Path("layer.pth"))
     for name in FAMILIES.names():
         family: Any = FAMILIES.get(name)
         assert family.title

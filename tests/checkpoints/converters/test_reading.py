@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import subprocess
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -82,6 +83,89 @@ def archive(path: Path, program: bytes, data: dict[str, bytes] | None = None, **
         made.writestr("archive/version", "3\n")
         for name, content in (data or {}).items():
             made.writestr(f"archive/data/{name}", content)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("bare", [False, True])
+def test_every_protocol_is_refused(protocol: int, bare: bool, tmp_path: Path) -> None:
+    mark, path = tmp_path / "mark", tmp_path / "evil.pth"
+    program = pickle.dumps({"weight": Payload(os.system, f"touch {mark}")}, protocol=protocol)
+    if bare:
+        path.write_bytes(program)
+    else:
+        archive(path, program)
+    assert_refused(path, tmp_path, mark)
+
+
+class Built:
+    """Is made by a call, and then written to."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def __reduce__(self) -> Any:
+        return self.parts
+
+
+def forged_kind() -> Built:
+    """A type of numpy's that says it holds no objects, and has a field of them."""
+    parts = {"a": (np.dtype("O"), 0)}
+    return Built(np.dtype, ("V8", False, True), (3, "|", None, ("a",), parts, 8, 1, 0))
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_numbers_never_become_addresses(bare: bool, tmp_path: Path) -> None:
+    """numpy follows a number of a forged type as if it were an address, and crashes."""
+    from numpy._core.numeric import _frombuffer
+
+    for number, value in enumerate(
+        (
+            Built(_frombuffer, (b"A" * 8, forged_kind(), (1,), "C")),
+            Built(np.dtype, ("O", False, True), (3, "|", None, ("a",), {}, 8, 1, 0)),
+        )
+    ):
+        path = tmp_path / f"{number}.pth"
+        program = pickle.dumps({"weight": value}, protocol=4)
+        if bare:
+            path.write_bytes(program)
+        else:
+            archive(path, program)
+        assert "has parts" in assert_refused(path, tmp_path, tmp_path / "mark")
+
+
+@pytest.mark.parametrize(
+    "name", ["_codecs encode", "numpy dtype", "torch._utils _rebuild_tensor_v2", "torch Size"]
+)
+def test_what_a_pickle_calls_it_cannot_write_to(name: str, tmp_path: Path) -> None:
+    place = f"c{name.replace(' ', chr(10))}\n".encode()
+    program = b"\x80\x02" + place + b"N}X\x0c\x00\x00\x00__defaults__X\x01\x00\x00\x00a\x85s\x86b."
+    archive(tmp_path / "x.pth", program)
+    bare = tmp_path / "x.pkl"
+    bare.write_bytes(program)
+    for path in (tmp_path / "x.pth", bare):
+        assert_refused(path, tmp_path, tmp_path / "mark")
+
+
+def test_archives_that_readers_would_not_agree_on(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    evil = pickle.dumps(Payload(os.system, f"touch {mark}"), protocol=2)
+    for number, names in enumerate((("a", "a"), ("a", "b"))):
+        path = tmp_path / f"{number}.pth"
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as made:
+            warnings.simplefilter("ignore")  # of a name that is there twice
+            for name, program in zip(names, (evil, pickle.dumps({})), strict=True):
+                made.writestr(f"{name}/data.pkl", program)
+            made.writestr("a/version", "3\n")
+        assert "several" in assert_refused(path, tmp_path, mark)
+    archive(tmp_path / "nested.pth", (tmp_path / "0.pth").read_bytes())
+    assert_refused(tmp_path / "nested.pth", tmp_path, mark)
+
+
+def test_weights_that_are_not_finite(made: Any, tmp_path: Path) -> None:
+    weights = made.ubp_weights()
+    weights["brain.model.2.bias"][0] = float("nan")
+    torch.save(weights, tmp_path / "nan.pth")
+    assert "not finite" in assert_refused(tmp_path / "nan.pth", tmp_path, tmp_path / "mark")
 
 
 def test_a_pickle_written_by_hand(tmp_path: Path) -> None:
