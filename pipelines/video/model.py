@@ -33,6 +33,7 @@ __all__ = ["VideoModel", "load_video_model", "picture_hashes", "save_video_model
 
 Array = np.ndarray[Any, Any]
 INDEX = "model_index.json"
+NEUROCLIPS = "neuroclips:"  # two converted models in the place of a folder
 MOVING = ("lowlevel", "flow", "motion_energy", "cut")
 TR_TOLERANCE = 0.02  # of the TR
 
@@ -241,7 +242,8 @@ def load_video_model(
     Parameters
     ----------
     name : str
-        A known name, a folder, ``local-dir:PATH`` or ``hf-hub:ID``.
+        A known name, a folder, ``local-dir:PATH`` or ``hf-hub:ID``; or
+        ``neuroclips:SEMANTIC,PERCEPTION``, two converted models.
     generator : str, optional
         Of video, by name (and place); the model's own by default.
     generator_options : dict, optional
@@ -256,6 +258,16 @@ def load_video_model(
         If the folder holds no video model, a file was changed, or the picture model is not the one
         that it was trained for.
     """
+    if name.startswith(NEUROCLIPS):
+        from phosphene.pipelines.video.neuroclips import load_neuroclips
+
+        return load_neuroclips(
+            name,
+            generator=generator,
+            generator_options=generator_options,
+            device=device,
+            **options,
+        )
     folder = model_folder(name)
     if not (folder / INDEX).is_file():
         raise InputError(

@@ -321,3 +321,19 @@ def test_batch_auto_is_one_clip_without_a_gpu(opened: Open, conditions: VideoCon
     clips = made.generate(conditions[:1], generators=streams(1))
     assert made._block == 1
     assert np.array_equal(clips, opened("wan").generate(conditions[:1], generators=streams(1)))
+
+
+def test_latents_of_the_first_autoencoder_are_decoded_by_one_s_own(
+    opened: Open, conditions: VideoConditions
+) -> None:
+    """Published decoders of clips predict them, and bring no autoencoder along."""
+    made = opened("animatediff", start=0.0)
+    latents = torch.randn((N, 2, 4, 8, 8), generator=torch.Generator().manual_seed(2))
+    flow = replace(conditions, lowlevel=latents)
+    found = made._perception(flow, 4)
+    shown = made.vae.decode(latents[1] / 0.18215).sample / 2 + 0.5
+    torch.testing.assert_close(found[1, [0, 3]], shown.clamp(0, 1), rtol=0, atol=1e-5)
+    alone = made._perception(flow[1:2], 4)
+    assert torch.equal(alone[0], found[1])
+    with pytest.raises(InputError, match="no perception flow that can be decoded"):
+        made._perception(replace(conditions, lowlevel=latents[:, :, :3]), 4)
