@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -138,8 +137,14 @@ def compare_subjects(
         write_text(work.partial / SUMMARY, summarise(table).to_csv(sep="\t", index=False))
         write_text(work.partial / TABLE, with_intervals(table).to_csv(sep="\t", index=False))
         work.finish()
-    read = partial(pd.read_csv, sep="\t", dtype={"subject": str}, keep_default_na=False)
-    return work.root, read(work.root / TABLE), read(work.root / SUMMARY, na_values=[""])
+    table, summary = (
+        pd.read_csv(
+            work.root / name, sep="\t", dtype={"subject": str}, keep_default_na=False,
+            na_values=[""],
+        )
+        for name in (TABLE, SUMMARY)
+    )  # fmt: skip
+    return work.root, table, summary
 
 
 def _all_rows(

@@ -85,7 +85,7 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     scores = [np.array(list(one.values())).T for one in table[BY_PICTURE]]
     for number, score in enumerate(SCORES):
         limits = np.array([_over_pictures(one[number][None]) for one in scores])
-        place = int(found.columns.get_indexer([score])[0]) + 1
+        place = list(found.columns).index(score) + 1
         found.insert(place, f"{score}_low", limits[:, 0])
         found.insert(place + 1, f"{score}_high", limits[:, 1])
     return found
