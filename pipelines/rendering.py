@@ -102,7 +102,7 @@ class Rendering:
             coarse,
             embedding,
             decode=self.generator.latents.decode,
-            describe=None if self.features is None else self.features.encode,
+            describe=None if self.features is None else self.features.encode_places,
         )
 
     def _draw(self, embedding: BrainEmbedding, seeds: Sequence[int], steps: int | None) -> Pictures:

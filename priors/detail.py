@@ -11,6 +11,7 @@ picture, and were not decoded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,12 +22,14 @@ from phosphene.batches import in_equal_blocks
 from phosphene.component import Component, record_config
 from phosphene.data.pictures import Pictures
 from phosphene.errors import InputError, UsageError
+from phosphene.priors.quilt import Likeness, quilt
 from phosphene.types import BrainEmbedding
 
 __all__ = ["BorrowedDetail", "principal_axes"]
 
 BLOCK, BATCH = 8, 1000
 LEVELS = 127  # of a key in one byte
+SPREAD = 64  # directions along which pictures spread
 DROPOUT = 0.2
 
 
@@ -55,8 +58,10 @@ class BorrowedDetail(nn.Module, Component):
     draws : int
         Pictures of the generator whose mean the coarse part is taken from.
     candidates : int
-        Pictures that are tried: the one whose detail makes the result look most like what was
-        decoded lends it.
+        Pictures that are tried.
+    regions : int
+        Along each side of the picture: each takes the detail of that candidate which makes the
+        result look most like what was decoded.
     scenes : str
         Version of the renderer, where the pictures are its first training scenes and are drawn
         when needed; empty where their latents are kept.
@@ -78,21 +83,24 @@ class BorrowedDetail(nn.Module, Component):
         hidden: int = 384,
         blur: float = 0.0,
         draws: int = 1,
-        candidates: int = 8,
+        candidates: int = 16,
+        regions: int = 2,
         scenes: str = "",
         latents: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        if not 0 <= blur < np.inf or min(draws, candidates) < 1:
+        if not 0 <= blur < np.inf or min(draws, candidates, regions) < 1:
             raise UsageError(
-                f"`blur` is {blur}, `draws` is {draws} and `candidates` is {candidates}",
-                "0 pixels or more, 1 draw or more, 1 candidate or more",
+                f"`blur` is {blur}, `draws` is {draws}, `candidates` is {candidates} and "
+                f"`regions` is {regions}",
+                "0 pixels or more, and 1 or more of the others",
             )
         if bool(scenes) == bool(latents):
             raise UsageError("detail without pictures, or with two kinds", "scenes or latents")
         _check_version(scenes)
         self.target, self.inputs, self.scenes = target, dict(inputs), scenes
-        self.blur, self.draws, self.candidates = blur, draws, min(candidates, pictures)
+        self.blur, self.draws, self.regions = blur, draws, regions
+        self.candidates = min(candidates, pictures)
         for part, (size, kept) in self.inputs.items():
             self.register_buffer(f"{part}_mean", torch.zeros(size))
             self.register_buffer(f"{part}_axes", torch.zeros(size, kept))
@@ -105,6 +113,7 @@ class BorrowedDetail(nn.Module, Component):
                 nn.Dropout(DROPOUT),
                 nn.Linear(hidden, components),
             )
+        self.likeness = Likeness(features, min(SPREAD, features))
         self.register_buffer("axes", torch.zeros(features, components))
         self.register_buffer("keys", torch.zeros(pictures, components, dtype=torch.int8))
         self.register_buffer("step", torch.ones(components))
@@ -146,7 +155,15 @@ class BorrowedDetail(nn.Module, Component):
         return centred @ self.get_buffer(f"{part}_axes") / scale
 
     @torch.no_grad()
-    def remember(self, features: Tensor, reduced: Tensor, latents: Tensor | None = None) -> None:
+    def remember(
+        self,
+        features: Tensor,
+        reduced: Tensor,
+        *,
+        mean: Tensor,
+        scale: Tensor,
+        latents: Tensor | None = None,
+    ) -> None:
         """Keep the pictures, once the network is trained.
 
         Parameters
@@ -155,6 +172,8 @@ class BorrowedDetail(nn.Module, Component):
             Of the pictures, standardised.
         reduced : Tensor of shape (m, k)
             Left-out predictions, by which is known how similar each picture usually is.
+        mean, scale : Tensor of shape (d,)
+            With which features are standardised.
         latents : Tensor of shape (n, c, h, w), optional
         """
         keys = torch.cat(
@@ -163,6 +182,7 @@ class BorrowedDetail(nn.Module, Component):
                 for rows in features.split(BATCH)
             ]
         )
+        self.likeness.measure(features, mean, scale)
         step = keys.abs().amax(0).clamp_min(1e-12) / LEVELS
         self.get_buffer("step").copy_(step)
         self.get_buffer("keys").copy_((keys / step).round())
@@ -172,7 +192,7 @@ class BorrowedDetail(nn.Module, Component):
             return
         total, squares = torch.zeros(2, len(keys), dtype=torch.float64)
         for rows in reduced.split(BATCH):
-            cosines = self._cosines(self._directions(rows)).double()
+            cosines = self._cosines(self.network(rows)).double()
             total += cosines.sum(0)
             squares += cosines.square().sum(0)
         mean = total / len(reduced)
@@ -181,19 +201,20 @@ class BorrowedDetail(nn.Module, Component):
 
     @torch.no_grad()
     def look_for(self, decoded: BrainEmbedding) -> Tensor:
-        """Return the direction (n, components), of length 1, in which features are expected."""
+        """Return the features that are expected, in their main directions (n, components)."""
         used = self.inputs or ("features",)
         parts = {name: part for name, part in decoded.parts.items() if name in used}
 
         def look(*rows: Tensor) -> Tensor:
             embedding = BrainEmbedding(**dict(zip(parts, rows, strict=True)))
-            return self._directions(self.reduce(embedding))
+            found: Tensor = self.network(self.reduce(embedding))
+            return found
 
         return in_equal_blocks(look, *parts.values(), size=BLOCK)
 
     @torch.no_grad()
-    def find(self, directions: Tensor) -> Tensor:
-        """Return the pictures (n, candidates) that directions (n, components) point to, best first.
+    def find(self, expected: Tensor) -> Tensor:
+        """Return the pictures (n, candidates) that expected features point to, best first.
 
         That is the greatest cosine, measured for each picture against its usual one: some are
         close to every prediction (hubs, Radovanovic, Nanopoulos and Ivanovic 2010, *JMLR* 11).
@@ -203,14 +224,14 @@ class BorrowedDetail(nn.Module, Component):
         def nearest(rows: Tensor) -> Tensor:
             return ((self._cosines(rows) - usual) / spread).topk(self.candidates, dim=1).indices
 
-        return in_equal_blocks(nearest, directions, size=BLOCK)
+        return in_equal_blocks(nearest, expected, size=BLOCK)
 
-    def _directions(self, reduced: Tensor) -> Tensor:
-        return normalize(self.network(reduced), dim=1)
-
-    def _cosines(self, directions: Tensor) -> Tensor:
-        """Return similarities (m, n) of m directions, as far as keys of one byte tell."""
-        return directions @ (self.get_buffer("keys").float() * self.get_buffer("step")).T
+    def _cosines(self, expected: Tensor) -> Tensor:
+        """Return similarities (m, n) of m expectations, as far as keys of one byte tell."""
+        return (
+            normalize(expected, dim=1)
+            @ (self.get_buffer("keys").float() * self.get_buffer("step")).T
+        )
 
     def lend(
         self,
@@ -222,8 +243,8 @@ class BorrowedDetail(nn.Module, Component):
     ) -> Pictures:
         """Return pictures (n, H, H, 3) with borrowed detail.
 
-        Blending changes what a network sees in a picture, so that the nearest lender need not
-        make the nearest result: results are described again and compared with what was decoded.
+        The nearest picture need not make the nearest result, since blending changes what a network
+        sees: results are described and compared with what was decoded.
 
         Parameters
         ----------
@@ -234,21 +255,29 @@ class BorrowedDetail(nn.Module, Component):
         decode : callable
             Latents (n, c, h, w) to pictures (n, 3, H, H) in 0..1.
         describe : callable, optional
-            Pictures to their features (n, d), standardised; without it the first candidate lends.
+            Pictures to their features at each place (n, h, w, d), standardised; without it the
+            first candidate lends.
         """
-        directions = self.look_for(decoded)
-        candidates = self.find(directions)
+        expected = self.look_for(decoded)
+        candidates = self.find(expected)
         if describe is None:
             candidates = candidates[:, :1]
         found = np.empty(coarse.shape, dtype=np.uint8)
         for item, (rendered, rows) in enumerate(zip(coarse, candidates, strict=True)):
-            lenders = self._pictures(rows, coarse.shape[1], decode)
-            results = np.stack([_joined(rendered, lender, self.blur) for lender in lenders])
-            best = 0
-            if describe is not None and len(results) > 1:
-                seen = normalize(describe(results).cpu(), dim=1) @ self.get_buffer("axes")
-                best = int((seen @ directions[item]).argmax())
-            found[item] = results[best]
+            lenders = self._pictures(rows, coarse.shape[1], decode).astype(np.float32)
+            smooth = _blurred(rendered.astype(np.float32), self.blur)
+            details = np.stack([lender - _blurred(lender, self.blur) for lender in lenders])
+            if describe is None or len(details) == 1:
+                found[item] = np.clip(np.rint(smooth + details[0]), 0, 255)
+                continue
+            asked = self.get_buffer("axes") @ expected[item]
+            found[item] = quilt(
+                smooth,
+                details,
+                regions=self.regions,
+                describe=describe,
+                alike=partial(self.likeness, decoded=asked),
+            )
         return found
 
     def _pictures(self, rows: Tensor, size: int, decode: Callable[[Tensor], Tensor]) -> Pictures:
@@ -274,14 +303,12 @@ class BorrowedDetail(nn.Module, Component):
         return self
 
 
-def _joined(coarse: np.ndarray, fine: np.ndarray, blur: float) -> Pictures:
-    """Return one picture (H, H, 3): what is coarser than the blur of one, finer of another."""
+def _blurred(picture: np.ndarray, blur: float) -> np.ndarray:
+    """Return what is coarse in a picture (H, H, 3)."""
     from scipy.ndimage import gaussian_filter
 
-    difference = coarse.astype(np.float32) - fine
-    smooth = gaussian_filter(difference, (blur, blur, 0), mode="nearest")
-    joined: Pictures = np.clip(np.rint(fine + smooth), 0, 255).astype(np.uint8)
-    return joined
+    found: np.ndarray = gaussian_filter(picture, (blur, blur, 0), mode="nearest")
+    return found
 
 
 def principal_axes(values: Tensor, count: int) -> Tensor:

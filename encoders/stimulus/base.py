@@ -46,6 +46,13 @@ class StimulusEncoder(Component, ABC):
             float32.
         """
 
+    def encode_places(self, pictures: Iterable[Pictures]) -> torch.Tensor:
+        """Return what each place of a picture adds to its pooled embedding, (n, h, w, d).
+
+        Their mean is what :meth:`encode` returns; without a map there is one place.
+        """
+        return self.encode(pictures)[:, None, None]
+
     def decode(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return pictures (n, C, H, W) in 0..1 for embeddings, where :attr:`can_decode`."""
         raise TypeError(f"the target {self.name} has no decoder")

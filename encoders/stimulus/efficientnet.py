@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -89,14 +89,20 @@ class FrozenLite0(nn.Module, StimulusEncoder):
         self.target_mean.copy_(values.mean(0))
         self.target_scale.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 
-    @torch.no_grad()
     def encode(self, pictures: Iterable[Pictures]) -> Tensor:
+        return self._look_at(pictures, self.features)
+
+    @torch.no_grad()
+    def _look_at(
+        self, pictures: Iterable[Pictures], features: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Return standardised features, whose last axis they are standardised along."""
         source, parts = iter(pictures), list[Tensor]()
         # Few are held at the network's size at a time; no picture at all is fit_pictures' error.
         while (few := list(islice(source, BATCH))) or not parts:
             fitted = torch.from_numpy(fit_pictures(few, size=self.size, channels=3))
             levels = fitted.permute(0, 3, 1, 2).to(self.target_mean.device)
-            found = in_equal_blocks(self.features, levels.float() / 255, size=BLOCK)
+            found = in_equal_blocks(features, levels.float() / 255, size=BLOCK)
             values = (found - self.target_mean) / self.target_scale
             parts.append(values.cpu())
         return torch.cat(parts)
@@ -167,8 +173,15 @@ class EfficientNetTarget(FrozenLite0):
 
     def features(self, pictures: Tensor) -> Tensor:
         """Return features (n, 1280), not standardised, of pictures (n, 3, size, size) in 0..1."""
-        found: Tensor = self.network.extract_features((pictures - MEAN) / STD).mean((2, 3))
-        return found
+        return self._maps(pictures).mean((1, 2))
+
+    def encode_places(self, pictures: Iterable[Pictures]) -> Tensor:
+        return self._look_at(pictures, self._maps)
+
+    def _maps(self, pictures: Tensor) -> Tensor:
+        """Return features before they are averaged over places, (n, h, w, 1280)."""
+        found: Tensor = self.network.extract_features((pictures - MEAN) / STD)
+        return found.permute(0, 2, 3, 1)
 
 
 def load_lite0(size: int) -> tuple[Any, str]:

@@ -23,6 +23,8 @@ def train_detail(
     config: EngineConfig | None,
     *,
     folder: Path,
+    mean: Tensor,
+    scale: Tensor,
     latents: Tensor | None = None,
 ) -> None:
     """Train in place on left-out predictions, then remember the pictures that may lend.
@@ -42,6 +44,8 @@ def train_detail(
         Of the network.
     folder : Path
         For checkpoints.
+    mean, scale : Tensor of shape (d,)
+        With which features are standardised.
     latents : Tensor of shape (n, c, h, w), optional
         Of the pictures that may lend, unless they are scenes.
     """
@@ -51,7 +55,7 @@ def train_detail(
         _train(detail, reduced, truth, config, folder)
     detail.eval()
     detail.half().float()  # what is shipped
-    detail.remember(pictures, reduced, latents)
+    detail.remember(pictures, reduced, mean=mean, scale=scale, latents=latents)
 
 
 def _train(

@@ -120,6 +120,8 @@ def _detail(
         pictures,
         config.detail_training,
         folder=folder,
+        mean=getattr(base.features, "target_mean", torch.zeros(sizes["features"])),
+        scale=getattr(base.features, "target_scale", torch.ones(sizes["features"])),
         latents=latents,
     )
     return detail

@@ -53,6 +53,8 @@ def lender(tmp_path_factory: pytest.TempPathFactory) -> BorrowedDetail:
         FEATURES,
         EngineConfig(epochs=40, batch_size=50),
         folder=tmp_path_factory.mktemp("detail"),
+        mean=torch.zeros(10),
+        scale=torch.ones(10),
         latents=LATENTS,
     )
     return found
@@ -99,7 +101,8 @@ def test_the_candidate_whose_result_looks_most_like_what_was_decoded_lends(
     def describe(pictures: np.ndarray) -> torch.Tensor:
         contrast = np.ptp(np.asarray(pictures, dtype=float), axis=(1, 2, 3))
         least = torch.from_numpy(contrast).argmin()  # the picture without stripes
-        return torch.where(torch.arange(len(pictures)) == least, 1.0, -1.0)[:, None] * FEATURES[5]
+        sign = torch.where(torch.arange(len(pictures)) == least, 1.0, -1.0)
+        return sign[:, None, None, None] * FEATURES[5]
 
     found = lender.lend(
         flat, decoded(FEATURES[[5] * 6], shrunk=0.5), decode=decode, describe=describe
@@ -155,7 +158,8 @@ def test_without_a_network_decoded_features_find_the_lender(tmp_path: Path) -> N
     axes = torch.linalg.qr(torch.randn(10, 3, generator=noise)).Q
     shown = torch.randn(300, 10, generator=noise)
     part = BrainEmbedding(features=shown @ axes @ axes.T)
-    train_detail(found, part, shown, FEATURES, None, folder=tmp_path, latents=LATENTS)
+    units = {"mean": torch.zeros(10), "scale": torch.ones(10)}
+    train_detail(found, part, shown, FEATURES, None, folder=tmp_path, latents=LATENTS, **units)
     told = BrainEmbedding(tokens=torch.zeros(6, 1, 4), features=0.1 * FEATURES @ axes @ axes.T)
     keys = torch.nn.functional.normalize(FEATURES, dim=1) @ axes @ axes.T
     expected = (FEATURES @ axes @ axes.T) @ keys.T

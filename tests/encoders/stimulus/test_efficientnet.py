@@ -15,6 +15,7 @@ from skimage import data
 from phosphene.data.pictures import fit_pictures
 from phosphene.encoders.stimulus import STIMULUS_ENCODERS
 from phosphene.encoders.stimulus.efficientnet import EfficientNetTarget
+from phosphene.encoders.stimulus.pixels import PixelTarget
 from phosphene.errors import AssetError, InputError, UsageError
 from phosphene.storage import load_tensors, save_tensors
 
@@ -69,6 +70,16 @@ def test_features_are_those_of_the_package(
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, maps.flatten(2).mean(2), rtol=0, atol=1e-4)
     assert found.std(0).max() > 0.5
+
+
+def test_places_add_up_to_the_whole(pictures: Array) -> None:
+    target = EfficientNetTarget(size=64)
+    target.standardise(pictures)
+    places = target.encode_places(pictures)
+    assert places.shape == (6, 2, 2, 1280)
+    torch.testing.assert_close(places.mean((1, 2)), target.encode(pictures), rtol=0, atol=1e-4)
+    pooled = PixelTarget(4, channels=1)
+    torch.testing.assert_close(pooled.encode_places(pictures)[:, 0, 0], pooled.encode(pictures))
 
 
 def test_one_at_a_time_and_in_any_order(target: EfficientNetTarget, pictures: Array) -> None:
