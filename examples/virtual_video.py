@@ -1,17 +1,22 @@
 """How well moving pictures are decoded from a virtual subject, beside every control.
 
-    python examples/virtual_video.py --subject 01 --movies 2 --seconds 60 --seed 4711
+    python examples/virtual_video.py --subject 01 --movies 6 --seconds 60 --repetitions 10 --seed 7
 
 Runs are simulated with a seed that no training used, of movies no training showed; they are never
-human data. Flow is compared with the true one of the renderer; clips are told apart by features of
-EfficientNet-Lite0. Controls: no motion, keyframes held still, volumes that tell of another time of
-the run (shuffled brain), and exchanged clips. The last line is
+human data. Every movie is shown as often as test movies of real recordings are, and its runs are
+averaged; one showing alone is beside it. Flow is compared with the true one of the renderer; clips
+are told apart by features of EfficientNet-Lite0, and keyframes by the model's own embedding.
+Controls: no motion, keyframes held still, volumes that tell of another time of the run (shuffled
+brain), exchanged clips, and clips exchanged for those at least 20 s away in the same movie. The
+unit of intervals and of p is the scene. The last line is
 ``identification 0.000 flow 0.000 zero 0.000 p 0.0000``.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +25,7 @@ import torch
 from torch import Tensor
 
 from phosphene.checkpoints.registry import default_model
+from phosphene.data.movies import average_runs
 from phosphene.data.movies.run import MovieClips, MovieRun
 from phosphene.data.pictures import Pictures
 from phosphene.data.scenes import RenderedMovie, render_movie
@@ -33,9 +39,11 @@ from phosphene.trials import complete_trials
 from phosphene.types import Recording
 
 Array = np.ndarray[Any, Any]
+Shown = list[tuple[RenderedMovie, list[MovieRun]]]
 RATE = 2.0  # frames per second that are compared
 WAYS = 10
-N_PERMUTATIONS = 2000
+N_PERMUTATIONS, N_SIGNS, N_BOOTSTRAP = 1000, 20000, 2000
+APART = 20.0  # seconds: what is said of a clip tells of its neighbours
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,29 +60,40 @@ class Material:
     frames: Pictures = field(default_factory=lambda: np.zeros(0, np.uint8))
     still: Pictures = field(default_factory=lambda: np.zeros(0, np.uint8))
 
+    @property
+    def movies(self) -> list[str]:
+        """Movie of each clip."""
+        return [scene.rpartition("/")[0] for scene in self.scenes]
 
-def simulated(subject: MovieSubject, plan: MoviePlan) -> list[tuple[RenderedMovie, MovieRun]]:
-    """Return rendered movies with one run each."""
+
+def simulated(subject: MovieSubject, plan: MoviePlan) -> Shown:
+    """Return rendered movies with their runs."""
     found = []
     for name, _, scene in plan.scenes():
         rendered = render_movie(scene)
-        run = simulate_run(
-            subject, subject.neural(scene, rendered.images), seed=plan.seed, name=name
-        )
-        trials = complete_trials(None, len(run.bold)).assign(stimulus_id=name)
-        recording = Recording(run.bold, "fmri", subject.label, trials, subject.space)
+        neural = subject.neural(scene, rendered.images)
         cuts = tuple(frame / plan.fps for frame in scene.cuts)
-        found.append(
-            (rendered, MovieRun(recording, name, subject.tr, run.onset, plan.seconds, cuts))
-        )
+        runs = []
+        for repetition in range(1, plan.repetitions + 1):
+            run = simulate_run(subject, neural, seed=plan.seed, name=f"{name}/{repetition}")
+            trials = complete_trials(None, len(run.bold)).assign(stimulus_id=name)
+            recording = Recording(run.bold, "fmri", subject.label, trials, subject.space)
+            runs.append(
+                MovieRun(recording, name, subject.tr, run.onset, plan.seconds, cuts, repetition)
+            )
+        found.append((rendered, runs))
     return found
 
 
-def decoded_material(
-    model: VideoModel, runs: list[tuple[RenderedMovie, MovieRun]], *, shuffled: bool
-) -> Material:
-    """Decode the clips of all runs; shuffled brains are half a run away."""
-    parts = [_of_run(model, rendered, run, shuffled=shuffled) for rendered, run in runs]
+def decoded_material(model: VideoModel, shown: Shown, count: int, *, shuffled: bool) -> Material:
+    """Decode the clips of all movies from the mean of ``count`` showings.
+
+    Shuffled brains are half a run away.
+    """
+    parts = [
+        _of_run(model, rendered, average_runs(runs[:count]), shuffled=shuffled)
+        for rendered, runs in shown
+    ]
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("truth", "shown_flow", "cut", "change")
@@ -91,17 +110,15 @@ def _of_run(
 ) -> Material:
     clips, told = model.clips(run), run
     if shuffled:
-        recording = run.recording
-        data = np.roll(recording.data, len(recording) // 2, axis=0)
-        moved = Recording(data, "fmri", recording.subject, recording.trials, recording.space)
-        told = MovieRun(moved, run.segment, run.tr, run.onset, run.duration, run.cuts)
+        moved = np.roll(run.recording.data, len(run) // 2, axis=0)
+        told = replace(run, recording=replace(run.recording, data=moved))
     numbers = clips.frames(rendered.fps, round(clips.length * RATE))
     return Material(
         truth=rendered.images[numbers],
         shown_flow=_true_flow(rendered, clips, model),
         cut=_cuts(clips, run, model.timing.moments),
         change=_changes(rendered, clips),
-        scenes=[str(name).split("-")[0] for name in clips.scene],
+        scenes=[re.sub(r"-\d+$", "", str(name)) for name in clips.scene],
         keys=clips.keys,
         decoded=model.decode(told, clips),
     )
@@ -147,23 +164,59 @@ def end_point_error(found: Array, shown: Array) -> Array:
     return np.sqrt(((found - shown) ** 2).sum(axis=2)).mean(axis=(1, 2, 3))
 
 
-def sign_flip(difference: Array, scenes: list[str], seed: int = 0) -> float:
+def sign_flip(difference: Array, scenes: Sequence[str], seed: int = 0) -> float:
     """Return the one-sided p that a mean above 0 comes from signs alone, scenes as the unit."""
     _, codes = np.unique(scenes, return_inverse=True)
-    means = np.bincount(codes, difference) / np.bincount(codes)
-    signs = np.random.default_rng(seed).choice((-1, 1), size=(N_PERMUTATIONS * 5, len(means)))
-    return float((1 + ((signs * means).mean(axis=1) >= means.mean()).sum()) / (len(signs) + 1))
+    sums = np.bincount(codes, difference)
+    signs = np.random.default_rng(seed).choice((-1, 1), size=(N_SIGNS, len(sums)))
+    return float((1 + (signs @ sums >= sums.sum() - 1e-12).sum()) / (N_SIGNS + 1))
+
+
+def interval(values: Array, scenes: Sequence[str], seed: int = 0) -> str:
+    """Return the mean and its 95 % interval, all clips of a scene drawn together."""
+    _, codes = np.unique(scenes, return_inverse=True)
+    sums, counts = np.bincount(codes, values), np.bincount(codes)
+    rows = np.random.default_rng(seed).integers(len(sums), size=(N_BOOTSTRAP, len(sums)))
+    low, high = np.quantile(sums[rows].sum(axis=1) / counts[rows].sum(axis=1), [0.025, 0.975])
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+def orders(movies: Sequence[str], length: float, *, shifted: bool) -> list[Array]:
+    """Return orders of all clips: exchanged freely, or turned round within each movie.
+
+    Turning keeps what neighbours share; it goes by 20 s at least.
+    """
+    draws, names = np.random.default_rng(1), np.array(movies)
+    found = []
+    for _ in range(N_PERMUTATIONS):
+        if not shifted:
+            found.append(draws.permutation(len(names)))
+            continue
+        order = np.arange(len(names))
+        for movie in np.unique(names):
+            rows = np.flatnonzero(names == movie)
+            least = min(round(APART / length), len(rows) // 2)
+            order[rows] = np.roll(rows, draws.integers(least, len(rows) - least + 1))
+        found.append(order)
+    return found
+
+
+def permuted(score: Callable[[Array], float], own: Material) -> tuple[float, str]:
+    """Return the mean score of exchanged clips, and in words the p of both ways to exchange."""
+    n = len(own.scenes)
+    true, told, mean = score(np.arange(n)), [], 0.0
+    for name, shifted in (("exchanged", False), ("turned within movies", True)):
+        null = np.array([score(order) for order in orders(own.movies, 2.0, shifted=shifted)])
+        p = (1 + (null >= true - 1e-12).sum()) / (len(null) + 1)
+        told.append(f"p {p:.4f} {name}")
+        mean = mean if shifted else float(null.mean())
+    return mean, ", ".join(told)
 
 
 def auc(score: Array, label: Array) -> float:
     """Return the area under the curve, ties one half."""
     yes, no = score[label], score[~label]
     return float(((yes[:, None] > no) + 0.5 * (yes[:, None] == no)).mean())
-
-
-def identification(features: Array, truth: Array) -> Array:
-    """Return each clip's score among :data:`WAYS`, (n,)."""
-    return identify_among(features, truth, ways=WAYS).scores
 
 
 def described(frames: Pictures) -> Array:
@@ -176,27 +229,32 @@ def report_flow(own: Material, other: Material, pixels: float) -> tuple[float, f
     flows = {
         "decoded": own.decoded["flow"].numpy() * pixels,
         "shuffled brain": other.decoded["flow"].numpy() * pixels,
-        "no motion": np.zeros_like(own.shown_flow),
     }
-    errors = {name: end_point_error(flow, own.shown_flow) for name, flow in flows.items()}
-    order = np.random.default_rng(0)
-    errors["exchanged clips"] = np.mean(
-        [
-            end_point_error(flows["decoded"][order.permutation(len(own.scenes))], own.shown_flow)
-            for _ in range(100)
-        ],
-        axis=0,
+    shown = own.shown_flow
+    zero = end_point_error(np.zeros_like(shown), shown)
+    errors = {name: end_point_error(flow, shown) for name, flow in flows.items()}
+    # Error and correlation of every order of the clips need only what each pair of clips has.
+    decoded = flows["decoded"]
+    pairs = np.stack(
+        [end_point_error(decoded, np.broadcast_to(one, decoded.shape)) for one in shown]
     )
-    print("| flow | error (pixels of 64 per frame) | correlation |\n|---|---|---|")
-    for name, scores in errors.items():
-        told = "–"
-        if name in ("decoded", "shuffled brain"):
-            r = np.corrcoef(flows[name].ravel(), own.shown_flow.ravel())[0, 1]
-            told = f"{r:.3f}"
-        print(f"| {name} | {scores.mean():.4f} | {told} |")
-    p = sign_flip(errors["no motion"] - errors["decoded"], own.scenes)
-    p_shuffled = sign_flip(errors["no motion"] - errors["shuffled brain"], own.scenes)
-    print(f"p of less error than no motion: {p:.4f}; with shuffled brains {p_shuffled:.4f}\n")
+    flat = [(x - x.mean()).reshape(len(x), -1) for x in (shown, decoded)]
+    product = (flat[0] @ flat[1].T) / np.prod([np.linalg.norm(x) for x in flat])
+    rows = np.arange(len(shown))
+    exchanged, p_error = permuted(lambda order: -float(pairs[rows, order].mean()), own)
+    null_r, p_r = permuted(lambda order: float(product[rows, order].sum()), own)
+    print("| flow | error (pixels of 64 per frame) | below no motion | correlation |")
+    print("|---|---|---|---|")
+    for name, flow in flows.items():
+        r = np.corrcoef(flow.ravel(), shown.ravel())[0, 1]
+        less = interval(zero - errors[name], own.scenes)
+        print(f"| {name} | {errors[name].mean():.4f} | {less} | {r:.3f} |")
+    print(f"| no motion | {zero.mean():.4f} | 0 | – |")
+    print(f"| exchanged clips | {-exchanged:.4f} | {zero.mean() + exchanged:.3f} | {null_r:.3f} |")
+    p = sign_flip(zero - errors["decoded"], own.scenes)
+    p_shuffled = sign_flip(zero - errors["shuffled brain"], own.scenes)
+    print(f"p of less error than no motion: {p:.5f}; with shuffled brains {p_shuffled:.4f}")
+    print(f"error less than of exchanged clips: {p_error}; correlation: {p_r}\n")
     for name, part in (("own", own), ("shuffled", other)):
         energy = part.decoded["motion_energy"].numpy().mean(axis=1)
         cut = 1 - np.prod(1 - part.decoded["cut"].numpy(), axis=1)
@@ -205,32 +263,53 @@ def report_flow(own: Material, other: Material, pixels: float) -> tuple[float, f
             f"cut inside the clip AUC {auc(cut, own.cut):.3f}",
             flush=True,
         )
-    return float(errors["decoded"].mean()), float(errors["no motion"].mean()), p
+    return float(errors["decoded"].mean()), float(zero.mean()), p
 
 
-def report_identification(own: Material, other: Material) -> float:
+def report_identification(model: VideoModel, own: Material, other: Material) -> float:
     """Print the table of identification; return the score of what was decoded."""
     truth, count = described(own.truth), own.truth.shape[1]
-    middle = own.truth[:, count // 2 : count // 2 + 1]
+    middle = own.truth[:, count // 2]
     features = {
         "decoded": described(own.frames),
-        "its keyframe, still": np.tile(described(own.still[:, None]), (1, count)),
         "shuffled brain": described(other.frames),
-        "true middle frame, still": np.tile(described(middle), (1, count)),
+        "its keyframe, still": np.tile(described(own.still[:, None]), (1, count)),
+        "true middle frame, still": np.tile(described(middle[:, None]), (1, count)),
     }
-    found = {name: identification(part, truth) for name, part in features.items()}
-    draws = np.random.default_rng(1)
-    null = [
-        float(identification(features["decoded"], truth[draws.permutation(len(truth))]).mean())
-        for _ in range(N_PERMUTATIONS // 10)
-    ]
-    print(f"\n| identification of {WAYS} (chance {1 / WAYS:g}) | |\n|---|---|")
-    for name, scores in found.items():
-        print(f"| {name} | {scores.mean():.3f} |")
-    print(f"| exchanged clips | {np.mean(null):.3f} |")
-    p = (1 + np.sum(np.array(null) >= found["decoded"].mean())) / (len(null) + 1)
-    print(f"p of identification, clips exchanged: {p:.4f}")
-    return float(found["decoded"].mean())
+    tokens = model.pictures.parts.target.encode(middle).flatten(1).numpy()
+    embedded = {
+        "embedding of the keyframe": own.decoded["tokens"].flatten(1).numpy(),
+        "embedding, shuffled brain": other.decoded["tokens"].flatten(1).numpy(),
+    }
+    print(f"\n| identified among {WAYS} (chance {1 / WAYS:g}) | |\n|---|---|")
+    for found, target in ((features, truth), (embedded, tokens)):
+        for name, part in found.items():
+            scores = identify_among(part, target, ways=WAYS).scores
+            print(f"| {name} | {interval(scores, own.scenes)} |")
+    for name, part, target in (
+        ("decoded", features["decoded"], truth),
+        ("embedding", embedded["embedding of the keyframe"], tokens),
+    ):
+        mean, told = permuted(_among(part, target), own)
+        print(f"| {name}, exchanged clips | {mean:.3f} |\np of identification ({name}): {told}")
+    return float(identify_among(features["decoded"], truth, ways=WAYS).mean)
+
+
+def _among(predicted: Array, truth: Array) -> Callable[[Array], float]:
+    """Return the mean identification for any order of the predictions."""
+    unit = [x - x.mean(axis=1, keepdims=True) for x in (truth.astype(np.float64), predicted)]
+    one, two = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in unit)
+    likeness, n = one @ two.T, len(truth)
+
+    def score(order: Array) -> float:
+        mine = likeness[:, order]
+        better = (mine > np.diag(mine)).sum(axis=0)
+        wins = np.ones(n)
+        for step in range(WAYS - 1):  # none of the others that are drawn is better
+            wins *= np.clip(n - 1 - better - step, 0, None) / (n - 1 - step)
+        return float(wins.mean())
+
+    return score
 
 
 def main() -> None:
@@ -238,22 +317,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subject", default="01")
     parser.add_argument("--model")
-    parser.add_argument("--movies", type=int, default=2)
+    parser.add_argument("--movies", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--repetitions", type=int, default=10)
     parser.add_argument("--seed", type=int, default=4711)
     options = parser.parse_args()
     model = load_video_model(options.model or default_model("fmri-video"))
     subject = MovieSubject(options.subject, tr=model.timing.tr)
-    runs = simulated(
-        subject, MoviePlan(movies=options.movies, seconds=options.seconds, seed=options.seed)
+    plan = MoviePlan(
+        movies=options.movies,
+        seconds=options.seconds,
+        repetitions=options.repetitions,
+        seed=options.seed,
     )
-    own, other = (decoded_material(model, runs, shuffled=shuffled) for shuffled in (False, True))
-    print(f"{len(own.scenes)} clips of {len(set(own.scenes))} scenes, subject {options.subject}")
-    # Flow is decoded in picture widths per second.
-    error, zero, p = report_flow(own, other, 64 / runs[0][0].fps)
-    own, other = (rendered_material(model, part) for part in (own, other))
-    identified = report_identification(own, other)
-    print(f"identification {identified:.3f} flow {error:.3f} zero {zero:.3f} p {p:.4f}")
+    shown = simulated(subject, plan)
+    last = ""
+    for count in sorted({1, options.repetitions}):
+        own, other = (
+            decoded_material(model, shown, count, shuffled=shuffled) for shuffled in (False, True)
+        )
+        print(
+            f"\n{len(own.scenes)} clips of {len(set(own.scenes))} scenes, subject "
+            f"{options.subject}, mean of {count} showing{'s' if count > 1 else ''}"
+        )
+        # Flow is decoded in picture widths per second.
+        error, zero, p = report_flow(own, other, 64 / plan.fps)
+        own, other = (rendered_material(model, part) for part in (own, other))
+        identified = report_identification(model, own, other)
+        last = f"identification {identified:.3f} flow {error:.3f} zero {zero:.3f} p {p:.4f}"
+    print(last)
 
 
 if __name__ == "__main__":

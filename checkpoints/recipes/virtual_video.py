@@ -23,20 +23,20 @@ class VideoRecipe(Config):
     subjects: tuple[str, ...] = ("01",)
     preset: str = "nsd-7t"
     tr: float = 1.0
-    parts: tuple[int, ...] = (
-        1,
-        2,
-        3,
-        4,
-        5,
-    )  # seeds; each shows as many movies as the next lines say
+    # Seeds; each shows as many movies as the next lines say.
+    parts: tuple[int, ...] = (1, 2, 3, 4, 5)
     training_movies: int = 14
-    validation_movies: int = 2
+    repetitions: int = 4  # showings of training movies: real recordings have two or three
+    validation_seed: int = 0
+    validation_movies: int = 6
+    validation_repetitions: int = 10  # as test movies are shown
     seconds: float = 100.0
     pictures: str = "virtual-fmri"
     step: float = 2.0  # of training clips: side by side
+    window: float = 6.0
     rank: int = 96
     weigh: bool = True  # voxels by what they tell of each head
+    flow_voxels: int = 128
 
 
 def recordings(recipe: VideoRecipe, work: Path) -> list[Path]:
@@ -44,22 +44,31 @@ def recordings(recipe: VideoRecipe, work: Path) -> list[Path]:
     from phosphene.data.virtual.movies.subject import MovieSubject
     from phosphene.data.virtual.movies.writing import MoviePlan, write_movie_experiment
 
+    plans = {
+        str(seed): MoviePlan(
+            movies=0,
+            training_movies=recipe.training_movies,
+            repetitions=recipe.repetitions,
+            seconds=recipe.seconds,
+            seed=seed,
+        )
+        for seed in recipe.parts
+    }
+    plans["validation"] = MoviePlan(
+        movies=0,
+        validation_movies=recipe.validation_movies,
+        repetitions=recipe.validation_repetitions,
+        seconds=recipe.seconds,
+        seed=recipe.validation_seed,
+    )
     folders = []
     for label in recipe.subjects:
         subject = MovieSubject(label, preset=recipe.preset, tr=recipe.tr)
-        for seed in recipe.parts:
-            folder = work / f"recordings-{label}-{seed}"
+        for name, plan in plans.items():
+            folder = work / f"recordings-{label}-{name}"
             folders.append(folder)
-            if (folder / "dataset_description.json").is_file():
-                continue
-            plan = MoviePlan(
-                movies=0,
-                training_movies=recipe.training_movies,
-                validation_movies=recipe.validation_movies,
-                seconds=recipe.seconds,
-                seed=seed,
-            )
-            write_movie_experiment(folder, subject, plan)
+            if not (folder / "dataset_description.json").is_file():
+                write_movie_experiment(folder, subject, plan)
     return folders
 
 
@@ -75,6 +84,9 @@ def decoder(recipe: VideoRecipe, work: Path) -> Path:
         subjects=recipe.subjects,
         pictures=recipe.pictures,
         step=recipe.step,
+        window=recipe.window,
+        average="stimulus",
+        flow_voxels=recipe.flow_voxels,
         rank=recipe.rank,
         weigh=recipe.weigh,
     )
@@ -91,7 +103,8 @@ def publish(recipe: VideoRecipe, work: Path) -> Path:
         work / "virtual-video",
         modality="fmri-video",
         description=f"virtual subjects {', '.join(recipe.subjects)} ({recipe.preset}, TR "
-        f"{recipe.tr:g} s), {minutes:.0f} minutes of moving scenes; never human data",
+        f"{recipe.tr:g} s), {minutes:.0f} minutes of moving scenes shown {recipe.repetitions} "
+        "times; never human data",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from phosphene.data.movies.dataset import Movie
     from phosphene.types import VoxelSpace
 
-__all__ = ["MovieEvent", "movie_event", "read_bids_runs", "read_movie_run"]
+__all__ = ["MovieEvent", "find_showings", "movie_event", "read_bids_runs", "read_movie_run"]
+
+
+RUN = re.compile(r"_bold\.(nii|nii\.gz|dtseries\.nii|npy)$")
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,61 @@ def movie_event(path: str | os.PathLike[str]) -> MovieEvent | None:
         split=str(row["split"]) if "split" in shown else "test",
         run=BetasFile.parse(path).entities.get("run", "01"),
     )
+
+
+def find_showings(path: str | os.PathLike[str]) -> list[Path]:
+    """Return all runs beside a run, or of other sessions, whose events name the same movie.
+
+    Parameters
+    ----------
+    path : path
+        A run, or a folder of runs of one movie.
+
+    Raises
+    ------
+    InputError
+        If no events say which movie was shown, or those of a folder name several.
+    """
+    place = Path(path)
+    files = _runs_below(place) if place.is_dir() else _runs_like(place)
+    if not place.is_dir() and place not in files:
+        files = [place, *files]
+    shown: dict[str, list[Path]] = {}
+    for file in files:
+        event = movie_event(file)
+        if event is not None:
+            shown.setdefault(event.stimulus_id, []).append(file)
+    if place.is_dir() and len(shown) == 1:
+        return next(iter(shown.values()))
+    event = None if place.is_dir() else movie_event(place)
+    if event is None:
+        raise InputError(
+            f"{place} has runs of {', '.join(sorted(shown)) or 'no movie that events name'}"
+            if place.is_dir()
+            else f"nothing says which movie was shown during {place}",
+            expected="runs with _events.tsv beside them that name one movie",
+            remedy="give one of its runs: those of the same movie are found beside it",
+        )
+    return shown[event.stimulus_id]
+
+
+def _runs_below(folder: Path) -> list[Path]:
+    found = [path for path in folder.rglob("*") if RUN.search(path.name)]
+    return sorted(path for path in found if _events_of(path) is not None)
+
+
+def _runs_like(path: Path) -> list[Path]:
+    """Return the runs whose names differ from a run's in session and run alone."""
+
+    def fixed(name: str) -> tuple[str, ...]:
+        return tuple(part for part in name.split("_") if not part.startswith(("run-", "ses-")))
+
+    func = path.parent
+    places = [func]
+    if func.name == "func" and func.parent.name.startswith("ses-"):
+        places = sorted(func.parent.parent.glob("ses-*/func"))
+    found = [one for place in places for one in place.iterdir()]
+    return sorted(one for one in found if one.is_file() and fixed(one.name) == fixed(path.name))
 
 
 def _events_of(path: Path) -> Path | None:

@@ -127,6 +127,8 @@ class MovieRun:
         Seconds of the movie at which a new scene begins, increasing.
     repetition : int
         Which showing of the movie this is, from 1.
+    averaged : int
+        Of how many showings it is the mean.
 
     Raises
     ------
@@ -150,6 +152,7 @@ class MovieRun:
     duration: float | None = None
     cuts: Sequence[float] = ()
     repetition: int = 1
+    averaged: int = 1
 
     def __post_init__(self) -> None:
         if self.recording.modality != "fmri":

@@ -2,7 +2,8 @@
 
 One linear trunk per subject, shared by all heads: the directions of the window in which the fitted
 values of all heads together vary most (reduced-rank ridge with an alpha per head, each head
-scaled to the same total variance first). Closed form; the baseline of anything deeper.
+scaled to the same total variance first). Closed form; the baseline of anything deeper. Optical flow
+may be read by small networks instead, which look at few voxels and learn its own error.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from torch import Tensor
 
 from phosphene.batches import in_equal_blocks
 from phosphene.component import Component, record_config
+from phosphene.encoders.brain.flow_network import (
+    RUNS,
+    FlowNetwork,
+    best_gain,
+    end_point_error,
+)
 from phosphene.encoders.brain.ridge import ALPHAS
 from phosphene.encoders.brain.ridge_solver import RidgeSolution, solve_ridge
 from phosphene.encoders.brain.ridge_spectrum import decompose
@@ -33,7 +40,7 @@ BLOCK = 32
 DIRECTIONS, LEAST_WEIGHT = 24, 0.02
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Subject:
     """One subject's solution: p inputs, r directions, t outputs of all heads."""
 
@@ -42,6 +49,7 @@ class _Subject:
     y_mean: Tensor
     heads: Tensor
     cut_scale: Tensor
+    flow: FlowNetwork | None = None
 
 
 class VideoRidge(Component):
@@ -63,6 +71,11 @@ class VideoRidge(Component):
     weigh : bool
         Whether each head has its own penalty per voxel, by how much that voxel tells of the head
         (:func:`voxel_weights`): motion is told by few voxels, which all others would drown.
+    flow_voxels : int
+        Voxels that small networks read optical flow from, those that tell most of it; 0 leaves
+        flow to the ridge, which is fitted as the baseline in any case.
+    flow_epochs : int
+        Rounds of their training.
 
     References
     ----------
@@ -81,6 +94,8 @@ class VideoRidge(Component):
         rank: int = 96,
         alphas: Sequence[float] = ALPHAS,
         weigh: bool = True,
+        flow_voxels: int = 0,
+        flow_epochs: int = 40,
     ) -> None:
         unknown = sorted(set(heads) - set(HEADS))
         if unknown or "tokens" not in heads or n_volumes < 1 or rank < 1:
@@ -90,6 +105,7 @@ class VideoRidge(Component):
             )
         self.heads = {name: tuple(int(k) for k in heads[name]) for name in HEADS if name in heads}
         self.n_volumes, self.rank, self.alphas, self.weigh = n_volumes, rank, list(alphas), weigh
+        self.flow_voxels, self.flow_epochs = flow_voxels if "flow" in heads else 0, flow_epochs
         self.subjects_: dict[str, _Subject] = {}
         self.left_out_: dict[str, Tensor] = {}
 
@@ -155,7 +171,68 @@ class VideoRidge(Component):
             shown = targets["cut"].flatten().double().numpy()
             self.subjects_[label].cut_scale[:] = torch.tensor(_logistic(score, shown))
         self.left_out_ = left_out
+        if self.flow_voxels:
+            self.subjects_[label].flow = self._read_flow(X, targets["flow"].float(), groups)
         return summary
+
+    def _read_flow(self, X: Tensor, flow: Tensor, groups: Sequence[Any]) -> FlowNetwork:
+        """Return networks that were taught the flow of clips, from the voxels that tell of it.
+
+        Which these are is asked of directions: by its size, flow is mostly that of few clips.
+        """
+        mean = flow.mean(1)
+        directions = mean / mean.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        told = voxel_weights(X, directions.flatten(1), groups, self.n_volumes)
+        per_voxel = told[: X.shape[1] // self.n_volumes]
+        network = self._flow_network(len(per_voxel))
+        chosen = per_voxel.argsort(descending=True, stable=True)[: len(network.voxels)]
+        windows = X.unflatten(1, (self.n_volumes, -1))
+        network.fit(windows, flow, chosen.sort().values, epochs=self.flow_epochs)
+        return network
+
+    def _flow_network(self, n_voxels: int) -> FlowNetwork:
+        grid = self.heads["flow"][-1]
+        return FlowNetwork(min(self.flow_voxels, n_voxels), self.n_volumes, grid)
+
+    def fit_flow_gains(
+        self, subject: str, windows: Mapping[int, Array], shown: Tensor
+    ) -> dict[str, float]:
+        """Choose, by clips that were not fitted on, how long flow of so many showings should be.
+
+        Parameters
+        ----------
+        subject : str
+        windows : mapping of int to ndarray of shape (n, n_volumes, n_voxels)
+            The same clips, means of 1, 2, ... showings (:data:`RUNS`, as far as there are so many).
+        shown : Tensor of shape (n, T, 2, g, g)
+
+        Returns
+        -------
+        dict of str to float
+            End-point errors (picture widths per second) of the most showings: of networks, of the
+            ridge at its own best length, and of no motion; and the factors.
+        """
+        own = self.subjects_[check_subject(subject)]
+        if own.flow is None:
+            return {}
+        own.flow.gains.fill_(1.0)
+        known = [runs for runs in RUNS if runs in windows]
+        found = {runs: self.encode(subject, windows[runs], averaged=runs)["flow"] for runs in known}
+        gains = {runs: best_gain(flow, shown) for runs, flow in found.items()}
+        own.flow.gains.copy_(
+            torch.tensor([gains[min(known, key=lambda n: abs(1 / n - 1 / runs))] for runs in RUNS])
+        )
+        most = known[-1]
+        linear = self._linear(own, windows[most])["flow"]
+        errors = {
+            "": gains[most] * found[most],
+            "_linear": best_gain(linear, shown) * linear,
+            "_none": torch.zeros_like(shown),
+        }
+        return {
+            f"validation_flow_error{name}": end_point_error(flow, shown)
+            for name, flow in errors.items()
+        } | {f"flow_gain_{runs}": gain for runs, gain in gains.items()}
 
     def _joined(
         self, x_mean: Tensor, parts: Sequence[tuple[RidgeSolution, Tensor | None]], factor: Tensor
@@ -198,10 +275,11 @@ class VideoRidge(Component):
             scales.append(scale)
         return torch.cat(parts, dim=1), np.array(scales)
 
-    def encode(self, subject: str, windows: Array) -> dict[str, Tensor]:
+    def encode(self, subject: str, windows: Array, *, averaged: int = 1) -> dict[str, Tensor]:
         """Return every head of each clip (n, *shape); a batch gives what its rows give alone.
 
-        ``cut`` are probabilities.
+        ``cut`` are probabilities. Flow is as long as suits windows that are means of ``averaged``
+        showings.
 
         Raises
         ------
@@ -217,13 +295,23 @@ class VideoRidge(Component):
                 "--output MODEL",
             )
         own = self.subjects_[label]
-        X = torch.from_numpy(np.ascontiguousarray(windows)).float()
-        if X.ndim != 3 or X.shape[1] != self.n_volumes or X[0].numel() != len(own.x_mean):
+        if windows.ndim != 3 or windows.shape[1] * windows.shape[2] != len(own.x_mean):
             raise InputError(
-                f"windows of shape {tuple(X.shape[1:])} for subject {label}",
+                f"windows of shape {tuple(windows.shape[1:])} for subject {label}",
                 expected=f"{self.n_volumes} volumes of {len(own.x_mean) // self.n_volumes} voxels",
                 remedy="cut them as the model was trained",
             )
+        decoded = self._linear(own, windows)
+        network = own.flow
+        if network is not None:
+            rows = torch.from_numpy(np.ascontiguousarray(windows)).float()
+            flow = in_equal_blocks(lambda part: network(part, averaged), rows, size=BLOCK)
+            decoded["flow"] = flow[:, None].expand(-1, *self.heads["flow"]).contiguous()
+        return decoded
+
+    def _linear(self, own: _Subject, windows: Array) -> dict[str, Tensor]:
+        """Return every head as the ridge says it."""
+        X = torch.from_numpy(np.ascontiguousarray(windows)).float()
         found = in_equal_blocks(
             lambda rows: torch.addmm(own.y_mean, (rows - own.x_mean) @ own.trunk, own.heads),
             X.flatten(1),
@@ -239,11 +327,16 @@ class VideoRidge(Component):
         return decoded
 
     def tensors(self) -> dict[str, Tensor]:
-        return {
+        found = {
             f"{label}.{name}": getattr(own, name)
             for label, own in self.subjects_.items()
             for name in ("x_mean", "trunk", "y_mean", "heads", "cut_scale")
         }
+        for label, own in self.subjects_.items():
+            if own.flow is not None:
+                stored = own.flow.state_dict()
+                found |= {f"{label}.flow.{name}": part for name, part in stored.items()}
+        return found
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         labels = sorted({name.partition(".")[0] for name in tensors})
@@ -269,7 +362,23 @@ class VideoRidge(Component):
                     expected="the tensors that its configuration describes",
                     remedy="config.json and model.safetensors must come from the same model",
                 )
+            if self.flow_voxels:
+                own.flow = self._loaded_flow(label, p // self.n_volumes, tensors)
             self.subjects_[label] = own
+
+    def _loaded_flow(self, label: str, n_voxels: int, tensors: Mapping[str, Tensor]) -> FlowNetwork:
+        network, start = self._flow_network(n_voxels), f"{label}.flow."
+        stored = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        try:
+            network.load_state_dict(stored)
+        except RuntimeError as error:
+            raise InputError(
+                f"the weights of the flow of subject {label} do not fit {self.name}",
+                expected="the tensors that its configuration describes",
+                remedy="config.json and model.safetensors must come from the same model",
+            ) from error
+        network.requires_grad_(False)
+        return network
 
 
 def voxel_weights(X: Tensor, Y: Tensor, groups: Sequence[Any], n_volumes: int) -> Tensor:
@@ -288,11 +397,15 @@ def voxel_weights(X: Tensor, Y: Tensor, groups: Sequence[Any], n_volumes: int) -
     n_volumes : int
         Inputs are volumes by voxels, in this order.
     """
-    centred = Y - Y.mean(0)
-    values, vectors = torch.linalg.eigh((centred @ centred.T).double())
+    centred = (Y - Y.mean(0)).double()
+    small = Y.shape[1] < len(Y)  # the smaller of both Gram matrices has the same eigenvalues
+    values, vectors = torch.linalg.eigh(centred.T @ centred if small else centred @ centred.T)
     kept = slice(-min(DIRECTIONS, len(values)), None)
     share = (values[kept].clamp(min=0) / values.clamp(min=0).sum().clamp(min=1e-30)).float()
-    scores = vectors[:, kept].float() * len(Y) ** 0.5
+    scores = vectors[:, kept]
+    if small:
+        scores = centred @ scores / values[kept].clamp(min=1e-30).sqrt()
+    scores = scores.float() * len(Y) ** 0.5
     _, codes = np.unique(np.asarray(groups), return_inverse=True)
     halves = []
     for half in (codes % 2 == 0, codes % 2 == 1):

@@ -35,6 +35,10 @@ def train_video(
     window: Annotated[
         float | None, typer.Option(help="Seconds of volumes read for a clip. [4]")
     ] = None,
+    average: Annotated[
+        str | None,
+        typer.Option(help="none, or stimulus: learn from the mean of a movie's showings. [none]"),
+    ] = None,
     rank: Annotated[int | None, typer.Option(help="Directions all heads share. [96]")] = None,
     seed: Seed = None,
     config: ConfigFile = None,
@@ -53,6 +57,7 @@ def train_video(
         "seconds": seconds,
         "delay": delay,
         "window": window,
+        "average": average,
         "rank": rank,
         "seed": seed,
     }

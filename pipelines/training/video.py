@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from phosphene.config import Config
+from phosphene.data.movies.averaging import average_runs, showings
 from phosphene.data.movies.dataset import MovieDataset
 from phosphene.data.movies.run import MovieRun
 from phosphene.data.movies.standardising import standardised
+from phosphene.encoders.brain.flow_network import RUNS
 from phosphene.encoders.brain.video import VideoRidge
 from phosphene.errors import InputError, UsageError
 from phosphene.names import check_subject
@@ -52,6 +54,9 @@ class VideoTrainingConfig(Config):
     rank: int = 96
     features: bool = False
     weigh: bool = True
+    flow_voxels: int = 0
+    flow_epochs: int = 40
+    average: Literal["none", "stimulus"] = "none"
     validation_clips: int = 24
     seed: int = 0
 
@@ -71,8 +76,9 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
     Parameters
     ----------
     config : VideoTrainingConfig
-        Movies of the split ``validation`` choose how much low-level frames correct; without any,
-        half is taken. Movies of ``test`` are never looked at.
+        Movies of the split ``validation`` choose how much low-level frames correct (without any,
+        half is taken) and how long flow of networks is. Movies of ``test`` are never looked at.
+        With ``average="stimulus"`` the showings of a movie are averaged.
 
     Returns
     -------
@@ -99,7 +105,8 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
         n_frames=config.n_frames,
         grid=config.grid,
     )
-    fitted = _fit_subjects(config, datasets, subjects, targets)
+    runs = {subject: _runs(datasets, subject, config.average) for subject in subjects}
+    fitted = _fit_subjects(config, runs, targets)
     model = VideoModel(
         encoder=fitted.encoder,
         prior=fitted.prior,
@@ -119,7 +126,9 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
         name=Path(config.output).name,
     )
     summary = dict(fitted.summary)
-    summary |= _choose_correction(model, config, datasets, targets)
+    for subject, own in runs.items():
+        summary |= _fit_flow_gains(model, subject, own["validation"], targets)
+    summary |= _choose_correction(model, config, runs, targets)
     model.metrics = {name: float(value) for name, value in summary.items()}
     return save_video_model(config.output, model), summary
 
@@ -137,11 +146,11 @@ class _Fitted:
     summary: dict[str, float]
 
 
+Runs = list[tuple[MovieDataset, MovieRun]]
+
+
 def _fit_subjects(
-    config: VideoTrainingConfig,
-    datasets: list[MovieDataset],
-    subjects: list[str],
-    targets: ClipTargets,
+    config: VideoTrainingConfig, runs: dict[str, dict[str, Runs]], targets: ClipTargets
 ) -> _Fitted:
     """Fit every subject's matrix, and the lengths of tokens on predictions of movies left out."""
     known: dict[str, dict[str, Tensor]] = {}  # subjects who saw the same movies share targets
@@ -152,9 +161,8 @@ def _fit_subjects(
     stimuli: set[str] = set()
     left_out: list[tuple[Tensor, Tensor]] = []
     tr = 0.0
-    for subject in subjects:
-        runs = _runs(datasets, subject, "train")
-        material = _material(runs, config, targets, known)
+    for subject, own in runs.items():
+        material = _material(own["train"], config, targets, known)
         if len(set(material.movies)) < 2:
             raise InputError(
                 f"subject {subject} saw {len(set(material.movies))} training movie",
@@ -164,12 +172,19 @@ def _fit_subjects(
         if encoder is None:
             shapes = {name: list(part.shape[1:]) for name, part in material.targets.items()}
             n_volumes = material.windows.shape[1]
-            encoder = VideoRidge(shapes, n_volumes, rank=config.rank, weigh=config.weigh)
-            tr = runs[0][1].tr
+            encoder = VideoRidge(
+                shapes,
+                n_volumes,
+                rank=config.rank,
+                weigh=config.weigh,
+                flow_voxels=config.flow_voxels,
+                flow_epochs=config.flow_epochs,
+            )
+            tr = own["train"][0][1].tr
         found = encoder.fit(subject, material.windows, material.targets, material.movies)
         summary |= {f"{name}_sub-{subject}": value for name, value in found.items()}
         left_out.append((encoder.left_out_["tokens"], material.targets["tokens"]))
-        space = runs[0][1].recording.space
+        space = own["train"][0][1].recording.space
         if space is not None:
             spaces[subject] = space
         counts[subject] = len(material.windows)
@@ -193,41 +208,46 @@ def _subjects(config: VideoTrainingConfig, datasets: list[MovieDataset]) -> list
     return sorted(shared)
 
 
-def _runs(
-    datasets: list[MovieDataset], subject: str, split: str
-) -> list[tuple[MovieDataset, MovieRun]]:
-    """Return the runs of one split; datasets without any of it are passed over."""
-    found = []
+def _runs(datasets: list[MovieDataset], subject: str, average: str) -> dict[str, Runs]:
+    """Return the runs of each split; datasets without the subject are passed over.
+
+    Training runs are means of the showings where these are averaged, validation runs are not yet.
+    """
+    found: dict[str, Runs] = {"train": [], "validation": []}
     for data in datasets:
         if subject not in data.subjects:
             continue
-        for run in data.runs(subject):
-            if run.recording.trials["split"].iloc[0] == split:
-                found.append((data, run))
-    if split == "train" and not found:
+        for group in showings(data.runs(subject)):
+            for run in group:
+                _check_alike(run, group[0] if not found["train"] else found["train"][0][1])
+            split = str(group[0].recording.trials["split"].iloc[0])
+            if split == "train" and average == "stimulus":
+                group = [average_runs(group)]
+            found.get(split, []).extend((data, run) for run in group)
+    if not found["train"]:
         raise InputError(
             f"no training run of subject {subject}",
             expected="runs whose split is train",
             remedy="mark them in the column split of trials or events",
         )
-    first = found[0][1] if found else None
-    for _, run in found:
-        assert first is not None
-        if (
-            abs(run.tr - first.tr) > 1e-3
-            or run.recording.data.shape[1] != (first.recording.data.shape[1])
-        ):
-            raise InputError(
-                f"the run of {run.segment} has a TR of {run.tr:g} s and "
-                f"{run.recording.data.shape[1]} voxels",
-                expected=f"{first.tr:g} s and {first.recording.data.shape[1]}, as {first.segment}",
-                remedy="resample the runs to one TR and one set of voxels",
-            )
     return found
 
 
+def _check_alike(run: MovieRun, first: MovieRun) -> None:
+    if (
+        abs(run.tr - first.tr) > 1e-3
+        or run.recording.data.shape[1] != (first.recording.data.shape[1])
+    ):
+        raise InputError(
+            f"the run of {run.segment} has a TR of {run.tr:g} s and "
+            f"{run.recording.data.shape[1]} voxels",
+            expected=f"{first.tr:g} s and {first.recording.data.shape[1]}, as {first.segment}",
+            remedy="resample the runs to one TR and one set of voxels",
+        )
+
+
 def _material(
-    runs: list[tuple[MovieDataset, MovieRun]],
+    runs: Runs,
     config: VideoTrainingConfig,
     targets: ClipTargets,
     known: dict[str, dict[str, Tensor]],
@@ -249,20 +269,54 @@ def _material(
     return _Material(np.concatenate(windows), joined(parts), movies)
 
 
+def _movies(runs: Runs) -> list[tuple[MovieDataset, list[MovieRun]]]:
+    """Return the showings of each movie."""
+    found: dict[tuple[str, str], tuple[MovieDataset, list[MovieRun]]] = {}
+    for data, run in runs:
+        found.setdefault((str(data.root), run.segment), (data, []))[1].append(run)
+    return list(found.values())
+
+
+def _fit_flow_gains(
+    model: VideoModel, subject: str, runs: Runs, targets: ClipTargets
+) -> dict[str, float]:
+    """Choose on validation movies how long decoded flow is, by how many showings were averaged."""
+    movies = _movies(runs)
+    if not movies or model.encoder.subjects_[subject].flow is None:
+        return {}
+    most = min(len(group) for _, group in movies)
+    windows: dict[int, list[Array]] = {count: [] for count in RUNS if count <= most}
+    shown = []
+    for data, group in movies:
+        clips = model.clips(group[0])
+        movie = data.movie(group[0].segment)
+        fps = movie.open().fps
+        shown.append(targets.flow_of(clips, movie, true_flow(data.root, movie.stimulus_id, fps)))
+        for count, parts in windows.items():
+            run = average_runs(group[:count])
+            parts.append(standardised(run.recording.data, run.tr)[model.clips(run).rows])
+    given = {count: np.concatenate(parts) for count, parts in windows.items()}
+    found = model.encoder.fit_flow_gains(subject, given, torch.cat(shown))
+    return {f"{name}_sub-{subject}": value for name, value in found.items()}
+
+
 def _choose_correction(
     model: VideoModel,
     config: VideoTrainingConfig,
-    datasets: list[MovieDataset],
+    runs: dict[str, dict[str, Runs]],
     targets: ClipTargets,
 ) -> dict[str, float]:
     """Choose on validation clips how much low-level frames correct the moved keyframe."""
     latents = model.pictures.parts.generator.latents
     best, errors = 0.5, dict.fromkeys(CORRECTIONS, 0.0)
     count = 0
-    for subject in model.encoder.subjects if latents is not None else ():
-        for data, run in _runs(datasets, subject, "validation")[:1]:
+    for subject, own in runs.items() if latents is not None else ():
+        movies = _movies(own["validation"])
+        for data, group in movies:
+            run = average_runs(group) if config.average == "stimulus" else group[0]
             clips = model.clips(run)
-            clips = clips.select(np.arange(len(clips)) < config.validation_clips)
+            share = min(len(clips), -(-config.validation_clips // len(movies)))
+            clips = clips.select(np.linspace(0, len(clips) - 1, share).round().astype(int))
             seeds = np.array([item_seed(config.seed, subject, key, 0) for key in clips.keys])
             opened = data.movie(run.segment).open()
             numbers = clips.frames(opened.fps, config.n_frames)
@@ -304,8 +358,8 @@ def _protocol(
         mask="all voxels of the runs",
         normalisation="polynomial drift removed, z-scored within each run",
         normalisation_fitted_on="the run itself, without labels",
-        averaging_train="none",
-        averaging_test="none",
+        averaging_train="mean of all showings" if config.average == "stimulus" else "none",
+        averaging_test="none, or the mean of showings",
         n_train_trials=counts,
         train_stimulus_ids=stimuli,
         train_picture_hashes=[],

@@ -83,6 +83,15 @@ class ClipTargets:
         frames = opened.read(numbers.ravel(), size).reshape(*numbers.shape, size, size, 3)
         return self.of_frames(frames, clips, movie.cuts, None if flow is None else flow[numbers])
 
+    def flow_of(self, clips: MovieClips, movie: Movie, flow: Array | None) -> Tensor:
+        """Return the flow (n, T, 2, g, g) of clips of one movie, as :meth:`of` does."""
+        opened = movie.open()
+        numbers = clips.frames(opened.fps, self.n_frames)
+        if flow is not None:
+            return self._on_grid(flow[numbers])
+        frames = opened.read(numbers.ravel(), SIZE).reshape(*numbers.shape, SIZE, SIZE, 3)
+        return self._on_grid(estimated_flow(frames, self.n_frames / clips.length))
+
     def of_frames(
         self, frames: Pictures, clips: MovieClips, cuts: tuple[float, ...], flow: Array | None
     ) -> dict[str, Tensor]:

@@ -111,7 +111,9 @@ class VideoModel:
     def decode(self, run: MovieRun, clips: MovieClips) -> dict[str, torch.Tensor]:
         """Return every head of each clip (n, ...); ``tokens`` are as long as true ones."""
         volumes = standardised(run.recording.data, run.tr)
-        decoded = self.encoder.encode(run.recording.subject, volumes[clips.rows])
+        decoded = self.encoder.encode(
+            run.recording.subject, volumes[clips.rows], averaged=run.averaged
+        )
         scale = self.prior.scale
         decoded["tokens"] = decoded["tokens"] * (scale[0] if decoded["tokens"].ndim == 2 else scale)
         return decoded
@@ -181,6 +183,14 @@ def picture_hashes(pictures: Reconstructor) -> dict[str, Any]:
     }
 
 
+def _pinned(model: VideoModel) -> dict[str, Any]:
+    """Return the hashes of what the decoder was taught of the picture model."""
+    hashes = picture_hashes(model.pictures)
+    if "features" not in model.encoder.heads:
+        hashes["features_hash"] = None
+    return hashes
+
+
 def save_video_model(folder: str | os.PathLike[str], model: VideoModel) -> Path:
     """Write a model folder; it appears under its name only when complete."""
     target = Path(folder)
@@ -188,7 +198,8 @@ def save_video_model(folder: str | os.PathLike[str], model: VideoModel) -> Path:
         model.encoder.save_pretrained(building / "encoder")
         model.prior.save_pretrained(building / "prior")
         for path in sorted(building.rglob("model.safetensors")):
-            halved = {k: v.half() for k, v in load_tensors(path).items()}
+            stored = load_tensors(path)
+            halved = {k: v.half() if v.is_floating_point() else v for k, v in stored.items()}
             save_tensors(path, halved)
         model.generator.save(building / "video_generator")
         model.protocol.save(building / "protocol.json")
@@ -214,7 +225,7 @@ def save_video_model(folder: str | os.PathLike[str], model: VideoModel) -> Path:
             video_generator=model.generator.name,
             picture_model=model.picture_model,
             target=model.pictures.parts.target.spec,
-            **picture_hashes(model.pictures),
+            **_pinned(model),
             timing=model.timing,
             files={f.relative_to(building).as_posix(): hash_file(f) for f in files},
             created_with=f"phosphene {phosphene.__version__}",

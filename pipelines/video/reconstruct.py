@@ -13,7 +13,8 @@ import torch
 
 from phosphene.checkpoints.registry import default_model
 from phosphene.config import Config
-from phosphene.data.movies.bids import movie_event, read_movie_run
+from phosphene.data.movies.averaging import average_runs
+from phosphene.data.movies.bids import find_showings, movie_event, read_movie_run
 from phosphene.data.movies.dataset import TABLE, Movie, read_movies
 from phosphene.data.movies.frames import MOVIE_SUFFIXES, write_movie
 from phosphene.data.movies.run import MovieClips, MovieRun
@@ -32,6 +33,7 @@ from phosphene.schemas import MetricsFile, RunFile
 from phosphene.seeds import item_seed
 from phosphene.storage import write_text
 from phosphene.trials import UNKNOWN
+from phosphene.types import VoxelSpace
 from phosphene.workfolder import WorkFolder
 
 if TYPE_CHECKING:
@@ -46,7 +48,9 @@ DEFAULT_BATCH = 16
 class VideoConfig(Config):
     """Settings of ``reconstruct --video``; flags are names for these keys.
 
-    ``onset`` is in seconds after the first volume; ``seams`` joins neighbouring clips.
+    ``onset`` is in seconds after the first volume; ``seams`` joins neighbouring clips. With
+    ``average="stimulus"`` the runs beside ``input`` that show the same movie are averaged first;
+    ``input`` may then be a folder of runs of one movie.
     """
 
     subject: str
@@ -54,6 +58,7 @@ class VideoConfig(Config):
     model: str | None = None
     output: str = "phosphene-output"
     truth: str | None = None
+    average: Literal["none", "stimulus"] = "none"
     tr: float | None = None
     onset: float | None = None
     fps: float = 8.0
@@ -117,16 +122,7 @@ def reconstruct_video(
         model.pictures.generator.batch_by_memory()
         model.generator.batch_by_memory()
     space = model.space(config.subject.removeprefix("sub-"))
-    movie = None if config.truth is None else _true_movie(config.truth, config.input)
-    run = read_movie_run(
-        config.input,
-        subject=config.subject,
-        space=space,
-        tr=config.tr,
-        onset=config.onset,
-        movie=movie,
-    )
-    _check_length(run, movie, config.input)
+    run, movie = _read(config, space)
     clips = model.clips(run)
     record = _run_file(config, model, run, clips)
     if dry_run:
@@ -194,6 +190,27 @@ def _load(config: VideoConfig) -> VideoModel:
         device=config.device,
         **options,
     )
+
+
+def _read(config: VideoConfig, space: VoxelSpace) -> tuple[MovieRun, Movie | None]:
+    """Return the run that is decoded, or the mean of all showings of its movie, and the movie."""
+    files = [config.input]
+    if config.average == "stimulus":
+        files = [str(path) for path in find_showings(config.input)]
+    movie = None if config.truth is None else _true_movie(config.truth, files[0])
+    runs = []
+    for file in files:
+        run = read_movie_run(
+            file,
+            subject=config.subject,
+            space=space,
+            tr=config.tr,
+            onset=config.onset,
+            movie=movie,
+        )
+        _check_length(run, movie, file)
+        runs.append(run)
+    return average_runs(runs), movie
 
 
 def _true_movie(truth: str, source: str) -> Movie:
@@ -267,6 +284,7 @@ def _run_file(config: VideoConfig, model: VideoModel, run: MovieRun, clips: Movi
             "model": model.name,
             "tr": run.tr,
             "onset": run.onset,
+            "averaged": run.averaged,
             "volumes": len(run),
             "clip_seconds": clips.length,
             "delay": model.timing.delay,
@@ -286,7 +304,13 @@ def _run_file(config: VideoConfig, model: VideoModel, run: MovieRun, clips: Movi
         n_samples=1,
         versions=package_versions(),
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        protocol=model.protocol,
+        protocol=model.protocol.model_copy(
+            update={
+                "averaging_test": "none"
+                if run.averaged == 1
+                else f"mean of {run.averaged} showings"
+            }
+        ),
     )
 
 
@@ -432,7 +456,8 @@ def _log(config: VideoConfig, model: VideoModel, run: MovieRun, clips: MovieClip
     return (
         f"{now} reconstruct --video finished\n"
         f"subject {run.recording.subject}: {len(run)} volumes x {run.recording.data.shape[1]} "
-        f"voxels, TR {run.tr:g} s, movie {run.segment} from {run.onset:g} s on\n"
+        f"voxels, TR {run.tr:g} s, movie {run.segment} from {run.onset:g} s on, "
+        f"{'one showing' if run.averaged == 1 else f'mean of {run.averaged} showings'}\n"
         f"model {model.name} ({model.hash}), keyframes by {model.picture_model}, moved by "
         f"{model.generator.name}\n"
         f"{len(clips)} clips of {clips.length:g} s at {config.fps:g} frames per second, "

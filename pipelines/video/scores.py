@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ def score_videos(
 ) -> MetricsFile | None:
     """Return metrics of clips (n, F, H, W, 3) against true ones; clips of a scene go together."""
     metrics, per_item = [], {}
-    scenes = [str(name).split("-")[0] for name in clips.scene]
+    # A clip that straddles a cut goes with the scene in which it begins.
+    scenes = [re.sub(r"-\d+$", "", str(name)) for name in clips.scene]
     grouped = scenes if len(set(scenes)) > 1 else None
     for name in METRICS:
         try:

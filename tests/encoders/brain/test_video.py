@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from phosphene.encoders.brain.flow_network import best_gain, end_point_error
 from phosphene.encoders.brain.video import VideoRidge, voxel_weights
 from phosphene.errors import InputError, UsageError
 
@@ -136,3 +137,61 @@ def test_what_does_not_fit_is_one_message() -> None:
         encoder.fit("01", windows, targets | {"flow": targets["flow"][:, :1]}, groups)
     with pytest.raises(UsageError, match="tokens"):
         VideoRidge({"flow": [2, 2, 2, 2]}, 2)
+
+
+def moving(n: int, voxels: int = 40, noise: float = 0.5) -> tuple[np.ndarray, torch.Tensor]:
+    """Return windows whose first eight voxels answer motion to one side each, compressed."""
+    draw = np.random.default_rng(n)
+    speed = draw.standard_t(2, size=(n, 2)).clip(-8, 8)  # most clips hardly move, a few a lot
+    sides = np.concatenate([np.maximum(speed, 0), np.maximum(-speed, 0)], axis=1) ** 0.25
+    windows = noise * draw.normal(size=(n, 2, voxels))
+    windows[:, :, :8] += np.tile(sides, 2)[:, None]
+    flow = np.broadcast_to(speed[:, None, :, None, None], (n, 2, 2, 2, 2))
+    return windows.astype(np.float32), torch.from_numpy(flow.astype(np.float32).copy())
+
+
+def test_networks_read_flow_from_the_voxels_that_tell_of_it(tmp_path: Path) -> None:
+    windows, flow = moving(900)
+    fresh, shown = moving(400)
+    heads = {"tokens": [1], "flow": [2, 2, 2, 2]}
+    encoder = VideoRidge(heads, 2, flow_voxels=8, flow_epochs=25)
+    groups = [row // 50 for row in range(900)]
+    encoder.fit("01", windows, {"tokens": flow[:, 0, 0, 0, :1], "flow": flow}, groups)
+    network = encoder.subjects_["01"].flow
+    assert network is not None
+    assert network.voxels.tolist() == list(range(8))
+    by_runs = {
+        runs: np.concatenate([fresh[:, :, :8] + extra, fresh[:, :, 8:]], axis=2).astype(np.float32)
+        for runs, extra in (
+            (1, np.random.default_rng(1).normal(size=(400, 2, 8))),
+            (10, np.zeros((400, 2, 8))),
+        )
+    }
+    found = encoder.fit_flow_gains("01", by_runs, shown)
+    error, linear, none = (found[f"validation_flow_error{k}"] for k in ("", "_linear", "_none"))
+    assert error < 0.9 * linear  # a median of a compressed answer is no linear map
+    assert linear <= none
+    # More noise, shorter flow; between what is known it is interpolated in 1 / n.
+    assert network.gain(1) < network.gain(10)
+    assert network.gain(1) <= network.gain(2) <= network.gain(4) <= network.gain(1000)
+    encoder.save_pretrained(tmp_path)
+    loaded = VideoRidge.from_pretrained(tmp_path)
+    whole = encoder.encode("01", by_runs[10], averaged=10)["flow"]
+    assert torch.equal(loaded.encode("01", by_runs[10], averaged=10)["flow"], whole)
+    assert torch.equal(loaded.encode("01", by_runs[10][5:6], averaged=10)["flow"][0], whole[5])
+    alone = loaded.encode("01", by_runs[10])["flow"]
+    torch.testing.assert_close(alone * network.gain(10), whole * network.gain(1))
+    again = VideoRidge(heads, 2, flow_voxels=8, flow_epochs=25)
+    again.fit("01", windows, {"tokens": flow[:, 0, 0, 0, :1], "flow": flow}, groups)
+    again.fit_flow_gains("01", by_runs, shown)
+    assert torch.equal(again.encode("01", by_runs[10], averaged=10)["flow"], whole)
+
+
+def test_the_best_length_of_noise_is_none_and_of_the_truth_is_its_own() -> None:
+    draws = torch.Generator().manual_seed(0)
+    shown = torch.randn(50, 2, 2, 3, 3, generator=draws)
+    noise = torch.randn(50, 2, 2, 3, 3, generator=draws)
+    assert best_gain(noise, shown) == 0
+    assert best_gain(shown / 1.2, shown) == pytest.approx(1.2)
+    expected = np.linalg.norm(noise.numpy() - shown.numpy(), axis=2).mean()
+    assert end_point_error(noise, shown) == pytest.approx(expected)

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from phosphene.data.movies import open_movie
+from phosphene.data.movies.standardising import standardised
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.evaluation.clips import read_clip
 from phosphene.pipelines.video.model import load_video_model
-from phosphene.pipelines.video.reconstruct import VideoConfig, reconstruct_video
+from phosphene.pipelines.video.reconstruct import VideoConfig, _read, reconstruct_video
 from phosphene.pipelines.video.seams import blended, is_reset
 from phosphene.schemas.video import VideoSidecar
 from phosphene.storage import hash_file, write_text
@@ -224,3 +225,38 @@ def test_a_model_whose_pictures_changed_is_refused(video_toy, tmp_path: Path) ->
     write_text(copy / "model_index.json", json.dumps(index))
     with pytest.raises(InputError, match="has the latents"):
         load_video_model(str(copy))
+
+
+def test_showings_of_a_movie_are_averaged(video_toy, tmp_path: Path) -> None:
+    run = np.load(video_toy.run)
+    func = tmp_path / "sub-01" / "func"
+    func.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for number, onset in enumerate((2.0, 1.0, 2.0), start=1):
+        noisy = run + 3 * run.std(axis=0) * draw.normal(size=run.shape).astype(np.float32)
+        stem = f"sub-01_task-film_run-{number}"
+        np.save(func / f"{stem}_bold.npy", noisy[round(2 - onset) :])
+        table = pd.DataFrame({"onset": [onset], "duration": [12.0], "stim_file": ["film-3.mp4"]})
+        table.to_csv(func / f"{stem}_events.tsv", sep="\t", index=False)
+    first = func / "sub-01_task-film_run-1_bold.npy"
+    options = {"input": str(first), "onset": None, "average": "stimulus"}
+    output = tmp_path / "out"
+    _, result = reconstruct_video(config(video_toy, output, truth=str(video_toy.truth), **options))
+    assert result is not None
+    assert len(result) == 6
+    told = json.loads((output / "run.json").read_text())
+    assert told["config"]["averaged"] == 3
+    assert told["protocol"]["averaging_test"] == "mean of 3 showings"
+    assert "mean of 3 showings" in (output / "log.txt").read_text()
+    clean = np.load(video_toy.run)
+    model = load_video_model(str(video_toy.model))
+    errors = []
+    for source, average in ((first, "none"), (first, "stimulus"), (func, "stimulus")):
+        found, _ = _read(
+            config(video_toy, output, input=str(source), onset=None, average=average),
+            model.space("01"),
+        )
+        rows = np.round(found.times + 2).astype(int)
+        likeness = np.corrcoef(found.recording.data.ravel(), standardised(clean, 1.0)[rows].ravel())
+        errors.append(1 - likeness[0, 1])
+    assert errors[1] == errors[2] < 0.8 * errors[0]

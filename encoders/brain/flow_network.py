@@ -1,0 +1,161 @@
+"""Optical flow from the voxels that tell of it: small networks that answer together.
+
+What a voxel answers grows with a small power of motion energy, so no linear map gets back how
+far things move; and the end-point error is a distance, whose best guess is a median: near zero
+where little is known, which least squares does not say. Both are learned here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["RUNS", "FlowNetwork", "best_gain", "end_point_error"]
+
+Array = np.ndarray[Any, Any]
+RUNS = (1, 2, 3, 5, 10)
+"""Showings averaged for which a length of flow is known; between them it is interpolated."""
+GAINS = np.linspace(0, 1.5, 31)
+BATCH, SMALL = 64, 1e-4
+RATE, DECAY, WARM = 3e-3, 1e-2, 0.3
+
+
+class FlowNetwork(nn.Module):
+    """Windows (n, n_volumes, n_voxels) to one flow field per clip (n, 2, g, g).
+
+    Parameters
+    ----------
+    voxels : int
+        How many of all are looked at.
+    volumes : int
+        Of a window; neighbouring pairs are averaged where their number is even.
+    grid : int
+        Side g of the field.
+    hidden, members : int
+        Units of each network, and networks whose mean is the answer.
+    """
+
+    voxels: Tensor
+    mean: Tensor
+    scale: Tensor
+    gains: Tensor
+
+    def __init__(
+        self, voxels: int, volumes: int, grid: int, hidden: int = 64, members: int = 6
+    ) -> None:
+        super().__init__()
+        self.pair = 2 if volumes % 2 == 0 else 1
+        inputs = voxels * (volumes // self.pair)
+        self.grid = grid
+        self.register_buffer("voxels", torch.zeros(voxels, dtype=torch.int32))
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+        self.register_buffer("gains", torch.ones(len(RUNS)))
+        self.first = nn.Parameter(torch.zeros(members, inputs, hidden))
+        self.bias = nn.Parameter(torch.zeros(members, 1, hidden))
+        self.second = nn.Parameter(torch.zeros(members, hidden, 2 * grid * grid))
+        self.offset = nn.Parameter(torch.zeros(members, 1, 2 * grid * grid))
+
+    def inputs(self, windows: Tensor) -> Tensor:
+        """Return what the networks see of windows (n, n_volumes, n_voxels), (n, p)."""
+        seen = windows[:, :, self.voxels.long()]
+        return seen.unflatten(1, (-1, self.pair)).mean(2).flatten(1)
+
+    def forward(self, windows: Tensor, averaged: int = 1) -> Tensor:
+        """Return flow (n, 2, g, g) of windows that are means of as many showings."""
+        found = self._answers(self._standard(self.inputs(windows)), 0.0).mean(0)
+        return found.view(-1, 2, self.grid, self.grid) * self.gain(averaged)
+
+    def gain(self, averaged: int) -> float:
+        """Return the factor that suits so many showings: noise calls for shorter flow."""
+        known = [1 / runs for runs in reversed(RUNS)]
+        return float(np.interp(1 / averaged, known, self.gains.flip(0).double().numpy()))
+
+    def _standard(self, inputs: Tensor) -> Tensor:
+        return (inputs - self.mean) / self.scale
+
+    def _answers(self, inputs: Tensor, dropout: float, draws: torch.Generator | None = None) -> Any:
+        """Return each network's answer (members, n, 2 g g)."""
+        x = inputs.expand(len(self.first), -1, -1)
+        x = F.gelu(torch.baddbmm(self.bias, _dropped(x, dropout, draws), self.first))
+        return torch.baddbmm(self.offset, _dropped(x, dropout, draws), self.second)
+
+    def fit(
+        self,
+        windows: Tensor,
+        flow: Tensor,
+        voxels: Tensor,
+        *,
+        epochs: int,
+        dropout: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        """Learn from clips, by the end-point error at all moments.
+
+        Parameters
+        ----------
+        windows : Tensor of shape (n, n_volumes, n_voxels)
+        flow : Tensor of shape (n, T, 2, g, g)
+        voxels : Tensor of shape (voxels,)
+            Which are looked at.
+        epochs : int
+        dropout : float
+            Of inputs and units, while learning.
+        seed : int
+        """
+        draws = torch.Generator().manual_seed(seed)
+        self.voxels.copy_(voxels)
+        x = self.inputs(windows.float())
+        self.mean.copy_(x.mean(0))
+        self.scale.copy_(x.std(0, unbiased=False).clamp(min=1e-6))
+        x = self._standard(x)
+        unit = flow.square().mean().sqrt().clamp(min=1e-9)
+        y = (flow / unit).flatten(3)
+        with torch.no_grad():
+            bound = self.first.shape[1] ** -0.5
+            self.first.uniform_(-bound, bound, generator=draws)
+            self.bias.uniform_(-bound, bound, generator=draws)
+            self.second.zero_()
+            self.offset.zero_()
+        steps = max(1, epochs * (len(x) // min(BATCH, len(x))))
+        optimizer = torch.optim.AdamW(self.parameters(), lr=RATE, weight_decay=DECAY)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=WARM)
+        left: Tensor = torch.zeros(0, dtype=torch.long)
+        for _ in range(steps):
+            if len(left) < min(BATCH, len(x)):
+                left = torch.randperm(len(x), generator=draws)
+            rows, left = left[:BATCH], left[BATCH:]
+            found = self._answers(x[rows], dropout, draws)
+            found = found.unflatten(2, (2, -1))[:, :, None]
+            loss = ((found - y[rows]).square().sum(3) + SMALL).sqrt().mean() * len(self.first)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        with torch.no_grad():
+            self.second *= unit
+            self.offset *= unit
+        self.requires_grad_(False)
+
+
+def _dropped(values: Tensor, share: float, draws: torch.Generator | None) -> Tensor:
+    """Return values of which a share is 0, in each network others, and the rest longer."""
+    if not share:
+        return values
+    kept = torch.rand(values.shape, generator=draws) >= share
+    return values * kept / (1 - share)
+
+
+def end_point_error(found: Tensor, shown: Tensor) -> float:
+    """Return the mean length of the difference of flows (n, T, 2, g, g)."""
+    return float((found - shown).square().sum(2).sqrt().mean())
+
+
+def best_gain(found: Tensor, shown: Tensor) -> float:
+    """Return the factor for which flow (n, T, 2, g, g) has the smallest end-point error."""
+    errors = [end_point_error(float(gain) * found, shown) for gain in GAINS]
+    return float(GAINS[int(np.argmin(errors))])
