@@ -141,9 +141,18 @@ def _pick(recording: Recording, protocol: SensorProtocol, said: list[str]) -> Re
         said.append(f"{dropped} of {info.n_chans} channels dropped")
     if chosen != sorted(chosen):
         said.append("channels put in the model's order")
+    picked = info.select(chosen)
+    renamed = [
+        f"{old} is {new}"
+        for old, new in zip(picked.ch_names, protocol.info.ch_names, strict=True)
+        if old != new
+    ]
+    if renamed:
+        said.append(f"{len(renamed)} channels under other names ({renamed[0]})")
+        picked = replace(picked, ch_names=protocol.info.ch_names)
     if chosen == list(range(info.n_chans)):
-        return recording
-    return replace(recording, data=np.asarray(recording.data)[:, chosen], info=info.select(chosen))
+        return replace(recording, info=picked) if renamed else recording
+    return replace(recording, data=np.asarray(recording.data)[:, chosen], info=picked)
 
 
 def _unit(recording: Recording, protocol: SensorProtocol, said: list[str]) -> Recording:

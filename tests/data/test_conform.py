@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from phosphene.data.conform import SensorProtocol, conform, resample
+from phosphene.data.sensor_preprocessing import SensorPreprocessor
 from phosphene.errors import InputError
 from phosphene.sensors import SensorInfo
 from phosphene.trials import complete_trials
@@ -50,7 +51,22 @@ def test_channels_are_found_by_name_whatever_their_order_and_spelling() -> None:
     wanted = protocol(("O1", "Oz", "O2"), sfreq=500.0, tmin=-0.2, n=601)
     converted, said = conform(given, wanted)
     np.testing.assert_array_equal(converted.data, given.data[:, [3, 1, 2]])
-    assert said == ["1 of 4 channels dropped", "channels put in the model's order"]
+    assert said == [
+        "1 of 4 channels dropped",
+        "channels put in the model's order",
+        "3 channels under other names (EEG O1-REF is O1)",
+    ]
+    assert converted.info.ch_names == ("O1", "Oz", "O2")
+
+
+def test_channels_in_order_under_other_names_reach_the_models_preprocessing() -> None:
+    model = SensorPreprocessor(window=(0.0, 0.5)).fit(recording(sfreq=250.0, n=301))
+    given = recording(("FP1", "EEG O1-REF", "OZ", "O2.", "cz"), sfreq=250.0, n=301)
+    converted, said = conform(given, model.protocol)
+    assert any("5 channels under other names" in words for words in said)
+    prepared = model.transform(converted)
+    straight = model.transform(conform(recording(sfreq=250.0, n=301), model.protocol)[0])
+    np.testing.assert_array_equal(prepared.data, straight.data)
 
 
 def test_resampling_a_slow_wave_is_sampling_it_elsewhere() -> None:
