@@ -19,6 +19,7 @@ __all__ = ["MOVIE_SUFFIXES", "MovieFile", "open_movie", "write_movie"]
 
 MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 KIND = "a movie that FFmpeg can decode (.mp4, .mov, .mkv, .webm, .avi)"
+CONVERT = "convert it: ffmpeg -i MOVIE -c:v libx264 OUT.mp4, or copy it again"
 QUALITY = "12"  # of VP9: 0 is best
 STEADY = 0.25  # of a frame: how far a frame may be from its place at a constant rate
 
@@ -135,10 +136,10 @@ def open_movie(path: str | os.PathLike[str]) -> MovieFile:
     try:
         with av.open(str(file)) as container:
             if not container.streams.video:
-                raise InputError(f"{file} has no video", expected=KIND)
+                raise InputError(f"{file} has no video", KIND, "name the film, not its sound")
             stream = container.streams.video[0]
             if stream.codec_context is None or stream.codec_context.codec is None:
-                raise InputError(f"{file} has an unknown codec", expected=KIND)
+                raise InputError(f"{file} has an unknown codec", KIND, CONVERT)
             size = stream.codec_context.height, stream.codec_context.width
             base, rate = float(stream.time_base or 0), stream.average_rate
             stamps = [
@@ -149,7 +150,7 @@ def open_movie(path: str | os.PathLike[str]) -> MovieFile:
     except Exception as error:  # FFmpeg has an error of its own for every kind of damage
         raise _unreadable(file, error) from error
     if not stamps or not rate:
-        raise InputError(f"{file} has no frames", expected=KIND)
+        raise InputError(f"{file} has no frames", KIND, CONVERT)
     times = np.sort(np.array(stamps)) * base
     _check_steady(file, times - times[0], float(rate))
     movie = MovieFile(file, float(rate), len(times), *size)
@@ -185,7 +186,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(
         f"{path} cannot be decoded ({error})",
         expected=KIND,
-        remedy="convert it: ffmpeg -i MOVIE -c:v libx264 OUT.mp4, or copy it again",
+        remedy=CONVERT,
     )
 
 
