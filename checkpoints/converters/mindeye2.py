@@ -61,8 +61,8 @@ PRIOR_PREFIX = "diffusion_prior."
 
 
 def _trunk() -> list[Key]:
-    keys, widths = [], ("h", 1)
-    size: str | int
+    keys = []
+    widths: tuple[str | int, ...] = ("h", 1)
     for prefix, size in zip(MIXERS, widths, strict=True):
         shapes: dict[str, tuple[str | int, ...]] = {
             "0.weight": (size,), "0.bias": (size,), "1.0.weight": (size, size),

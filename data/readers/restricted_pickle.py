@@ -69,7 +69,8 @@ class _Filled(np.ndarray[Any, Any]):
     def __setstate__(self, state: Any) -> None:
         version, shape, kind, in_columns, content = state
         dtype = kind if isinstance(kind, np.dtype) else _known(kind)
-        super().__setstate__((version, shape, dtype, bool(in_columns), content))
+        checked: Any = (version, shape, dtype, bool(in_columns), content)
+        super().__setstate__(checked)
 
 
 def _known(kind: Any) -> np.dtype[Any]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from phosphene.checkpoints.converters.convert import convert_file, write_back
+from phosphene.checkpoints.converters.convert import convert_file
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.model_folder import load_model
 
@@ -54,10 +54,13 @@ def test_atm_with_its_prior(made: Any, maths: Any, tmp_path: Path) -> None:
     assert model.generator.entry == "ip-adapter-sdxl-turbo"
 
 
-def test_atm_written_back(made: Any, tmp_path: Path) -> None:
+def test_atm_written_back(made: Any, tmp_path: Path, cli: Any) -> None:
     weights = made.atm_weights()
     converted(weights, tmp_path)
-    path = write_back(tmp_path / "model", tmp_path / "again.pth", to="atm")
+    path = tmp_path / "again.pth"
+    done = cli("convert", tmp_path / "model", "--to", "atm", "--output", path).succeeds()
+    assert done.out.splitlines()[-1] == f"checkpoint: {path}"
+    cli("convert", tmp_path / "model", "--to", "atm", "--output", path).refuses(2, "exists")
     found = torch.load(path, weights_only=True)
     assert {n: v.shape for n, v in found.items()} == {n: v.shape for n, v in weights.items()}
     unused = ("mask", "temporal", "subject_wise", "position_embedding.pe")

@@ -103,6 +103,17 @@ def test_written_back_and_converted_again(folder: Path, weights: Any, made: Any)
     torch.testing.assert_close(flat.tokens, one.encode(recording).tokens, **CLOSE)
 
 
+def test_voxels_of_another_subject_are_refused(made: Any, tmp_path: Path, cli: Any) -> None:
+    weights = made.mindeye2_weights((13039,), h=2, lowlevel=False, with_prior=False)
+    torch.save({"model_state_dict": weights}, tmp_path / "last.pth")
+    output = tmp_path / "model"
+    cli("convert", tmp_path / "last.pth", "--subject", "01", "--output", output).refuses(
+        3, "Dataset subject 05", "15724 voxels for --subject 01", "--subject 05"
+    )
+    assert not output.exists()
+    cli("convert", tmp_path / "last.pth", "--subject", "05", "--output", output).succeeds()
+
+
 def test_several_subjects_in_the_order_of_the_file(made: Any, maths: Any, tmp_path: Path) -> None:
     weights = made.mindeye2_weights((11, 7), lowlevel=False, with_prior=False)
     torch.save({"model_state_dict": weights}, tmp_path / "last.pth")
