@@ -33,7 +33,8 @@ class VideoRecipe(Config):
     seconds: float = 100.0
     pictures: str = "virtual-fmri"
     step: float = 2.0  # of training clips: side by side
-    window: float = 6.0
+    delay: float = 5.0  # blood peaks 5 s after; keyframes are the middle of a clip
+    window: float = 4.0
     rank: int = 96
     weigh: bool = True  # voxels by what they tell of each head
     flow_voxels: int = 128
@@ -84,6 +85,7 @@ def decoder(recipe: VideoRecipe, work: Path) -> Path:
         subjects=recipe.subjects,
         pictures=recipe.pictures,
         step=recipe.step,
+        delay=recipe.delay,
         window=recipe.window,
         average="stimulus",
         flow_voxels=recipe.flow_voxels,
