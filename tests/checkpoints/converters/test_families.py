@@ -18,8 +18,10 @@ from phosphene.encoders.brain.electric.atm import ATMEncoder
 from phosphene.encoders.brain.electric.enigma import EnigmaEncoder
 from phosphene.encoders.brain.electric.flat_mlp import FlatMLPEncoder
 from phosphene.encoders.brain.electric.tsconv import TSConvEncoder
+from phosphene.encoders.brain.published.feature_mlp import FeatureMLP
 from phosphene.encoders.brain.published.hive_mlp import HiveMLP
 from phosphene.encoders.brain.published.mindeye1_latents import MindEye1Latents
+from phosphene.encoders.brain.published.nice_variant import NICEVariant
 from phosphene.encoders.stimulus.published import PublishedTarget
 from phosphene.errors import AssetError, InputError, UsageError
 from phosphene.pipelines.generators.expected import Wanted, check_target
@@ -159,6 +161,12 @@ def test_published_sizes() -> None:
         assert count(FlatMLPEncoder(**small)) == 5_404_673
         assert count(FlatMLPEncoder(n_chans=271, n_times=201)) == 56_830_977
         assert count(HiveMLP(**small)) == 6_452_225
+        # What is added to NICE: a map over channels and two norms, or a map over samples.
+        over_channels = 2 * 250 + 63 * 64 + 2 * 63
+        nice = {"n_outputs": 768, **words}
+        assert count(NICEVariant(over="channels", **nice)) == 1_802_497 + over_channels
+        assert count(NICEVariant(over="samples", **nice)) == 1_802_497 + 250 * 251
+        assert count(FeatureMLP({"01": 310}, {"tokens": [77, 768]})) == 894_559_136
         low = MindEye1Latents({"01": 15_724}, {"lowlevel": [4, 64, 64]})
         assert count(low.upsampler) == 6_841_668
 
