@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,9 @@ def resolve_config(
 ) -> ConfigType:
     """Merge the three sources of a configuration and check the result.
 
+    A part of which ``sets`` or flags change some keys keeps the command's own defaults for the
+    others. A part that a file gives is the file's: what it leaves out is as in the part's class.
+
     Parameters
     ----------
     kind : type
@@ -51,14 +55,15 @@ def resolve_config(
     UsageError
         If a key is unknown or a value has the wrong type.
     """
-    merged: dict[str, Any] = _read_yaml(Path(file)) if file is not None else {}
+    stated: dict[str, Any] = _read_yaml(Path(file)) if file is not None else {}
+    merged = deepcopy(stated)
     for assignment in sets:
         _assign(merged, assignment)
     for key, value in (flags or {}).items():
         if value is not None:
             _put(merged, key.split("."), value)
     try:
-        return kind.model_validate(merged)
+        return kind.model_validate(_over_defaults(kind, merged, stated))
     except ValidationError as error:
         absent = [item["loc"] for item in error.errors() if item["type"] == "missing"]
         if absent:
@@ -74,6 +79,32 @@ def resolve_config(
             expected=f"keys among {', '.join(kind.model_fields)}",
             remedy=f"correct the flag, the --set or the configuration file{hint}",
         ) from error
+
+
+def _over_defaults(
+    kind: type[BaseModel], given: Mapping[str, Any], stated: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return ``given`` with parts that a file has not stated filled in from their defaults."""
+    found = dict(given)
+    for name, value in given.items():
+        field = kind.model_fields.get(name)
+        if field is None or not isinstance(field.default, Config) or not isinstance(value, dict):
+            continue
+        if name not in stated:
+            found[name] = _merge(field.default.model_dump(), value)
+        elif isinstance(stated[name], dict):
+            found[name] = _over_defaults(type(field.default), value, stated[name])
+    return found
+
+
+def _merge(under: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(under)
+    for name, value in over.items():
+        below = found.get(name)
+        if isinstance(below, dict) and isinstance(value, Mapping):
+            value = _merge(below, value)
+        found[name] = value
+    return found
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -29,6 +29,28 @@ def test_flags_beat_sets_and_sets_beat_the_file(tmp_path: Path) -> None:
     assert config == Outer(name="flag", inner=Inner(rate=0.7, steps=7))
 
 
+class Middle(Config):
+    inner: Inner = Inner(rate=0.9, steps=9)
+    size: int = 1
+
+
+class Whole(Config):
+    middle: Middle = Middle(size=3)
+
+
+def test_a_key_of_a_part_leaves_the_commands_own_defaults_of_the_others(tmp_path: Path) -> None:
+    config = resolve_config(Whole, sets=["middle.inner.steps=4"])
+    assert config == Whole(middle=Middle(inner=Inner(rate=0.9, steps=4), size=3))
+    assert resolve_config(Whole, flags={"middle.size": 2}).middle.inner == Inner(rate=0.9, steps=9)
+    # A part that a file gives is the file's, and so is what a set changes of it.
+    (tmp_path / "c.yaml").write_text("middle: {inner: {steps: 7}}\n")
+    config = resolve_config(Whole, file=tmp_path / "c.yaml", sets=["middle.inner.rate=0.2"])
+    assert config.middle == Middle(inner=Inner(rate=0.2, steps=7), size=1)
+    (tmp_path / "c.yaml").write_text("middle: {size: 5}\n")
+    config = resolve_config(Whole, file=tmp_path / "c.yaml", sets=["middle.inner.rate=0.2"])
+    assert config.middle == Middle(inner=Inner(rate=0.2, steps=9), size=5)
+
+
 @pytest.mark.parametrize(
     "sets", [["inner.rat=1"], ["inner.steps=many"], ["nothing"], ["name.x=1", "name=2", "inner=3"]]
 )
