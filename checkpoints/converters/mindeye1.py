@@ -181,7 +181,8 @@ class MindEye1(Family):
             structure=low,
         )
         quirks = list(QUIRKS)
-        if low is not None:
+        # A generator of pooled embeddings has another autoencoder, and takes decoded pictures.
+        if low is not None and (not pooled or "autoencoder" in request.beside):
             start = low_level_target(request, low.targets["lowlevel"])
             parts.structure_target = start
             parts.branch = StructureBranch(start.spec.hash, STRENGTH)

@@ -72,6 +72,11 @@ class _Filled(np.ndarray[Any, Any]):
         checked: Any = (version, shape, dtype, bool(in_columns), content)
         super().__setstate__(checked)
 
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """Return plain arrays and numbers: what is computed of it is nothing special."""
+        plain = np.asarray(array)
+        return plain[()] if return_scalar else plain
+
 
 def _known(kind: Any) -> np.dtype[Any]:
     if not isinstance(kind, _Kind):
