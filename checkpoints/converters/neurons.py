@@ -11,7 +11,10 @@ from phosphene.checkpoints.converters.state import State
 
 __all__ = ["Neurons"]
 
-HEADS = "keyframes do not go through it, and what it predicts has no place in models here"
+HEADS = (
+    "it reads tokens that the prior has drawn, and nothing in a model here comes after the prior; "
+    "keyframes do not go through it"
+)
 NEURONS = KeyMap(
     "NEURONS",
     SEMANTIC.keys,

@@ -59,8 +59,8 @@ def decoded(network: Any, latents: torch.Tensor) -> torch.Tensor:
     return (shown / 2 + 0.5).clamp(0, 1)
 
 
-def mindeye1(made: Any, place: Path, **beside: object) -> Path:
-    torch.save({"model_state_dict": made.mindeye1_weights(d=12)}, place / "last.pth")
+def mindeye1(made: Any, place: Path, tokens: int = 5, **beside: object) -> Path:
+    torch.save({"model_state_dict": made.mindeye1_weights(d=12, t=tokens)}, place / "last.pth")
     torch.save({"model_state_dict": made.mindeye1_latent_weights()}, place / "low.pth")
     files = {"lowlevel": str(place / "low.pth"), **{n: str(one) for n, one in beside.items()}}
     convert_file(place / "last.pth", place / "model", subjects=["01"], beside=files)
@@ -172,6 +172,16 @@ def test_a_quarter_of_mindeye2_is_its_low_level_picture(
     assert "a quarter of what is shown" in (tmp_path / "model" / "README.md").read_text()
     with pytest.raises(UsageError, match="`blend` is 2"):
         shown_by(tmp_path / "model", name, recording, blend=2.0)
+
+
+def test_the_pooled_form_starts_from_decoded_pictures_alone(made: Any, tmp_path: Path) -> None:
+    """Its generator has another autoencoder."""
+    autoencoder(norm_num_groups=32).save_pretrained(tmp_path / "vae")
+    for name, beside in (("a", {}), ("b", {"autoencoder": tmp_path / "vae"})):
+        (tmp_path / name).mkdir()
+        model = load_model(str(mindeye1(made, tmp_path / name, tokens=1, **beside)))
+        assert model.generator.entry == "stable-unclip-small"
+        assert (model.branch is not None) == bool(beside)
 
 
 def test_other_autoencoders_are_refused(made: Any, tmp_path: Path) -> None:
