@@ -42,7 +42,7 @@ Array = np.ndarray[Any, Any]
 Shown = list[tuple[RenderedMovie, list[MovieRun]]]
 RATE = 2.0  # frames per second that are compared
 WAYS = 10
-N_PERMUTATIONS, N_SIGNS, N_BOOTSTRAP = 1000, 9999, 2000
+N_PERMUTATIONS, N_SIGNS, N_BOOTSTRAP = 4999, 9999, 2000
 APART = 20.0  # seconds: what is said of a clip tells of its neighbours
 
 
