@@ -25,7 +25,8 @@ FLAT_BELOW, GRAPH_TO = 100_000, 250_000
 LINKS, CONSTRUCTION = 32, 100  # HNSW: links per node, candidates of building
 LEAST, MOST, NUMBERS = 256, 1024, 1 << 17  # HNSW: candidates of searching, and numbers in them
 PARTS, REDUCED = 128, 256  # IVF-PQ: codes of 4 bits per vector, principal components they are of
-PROBED, CANDIDATES = 0.375, 500  # IVF-PQ: share of the lists that is visited, re-ranked
+PROBED, CANDIDATES = 0.375, 500  # IVF-PQ: share of the lists that is visited, re-ranked at least
+RE_RANKED = 0.5  # times the root of their number: rivals whose codes are as near grow with it
 BLOCK = 32  # IVF-PQ: codes that lie together; the last block of a list is half empty on average
 GRAPH_OF_LISTS = 1 << 14  # IVF-PQ: from here on a graph finds the lists faster than a product
 POINTS_PER_LIST = 40  # for training k-means; faiss warns below 39
@@ -125,7 +126,7 @@ def _quantiser(n: int, dimension: int) -> dict[str, int | float | str]:
         "parts": parts,
         "reduced": min(REDUCED, dimension) // parts * parts,
         "probes": max(1, round(PROBED * lists)),
-        "candidates": CANDIDATES,
+        "candidates": max(CANDIDATES, round(RE_RANKED * sqrt(n))),
     }
 
 

@@ -62,6 +62,11 @@ def test_machines_follow_from_memory_and_disk() -> None:
         plan_index(0, 768)
 
 
+@pytest.mark.parametrize(("n", "candidates"), [(1000, 500), (1_000_000, 500), (10_000_000, 1581)])
+def test_more_rivals_are_compared_exactly_among_more_vectors(n: int, candidates: int) -> None:
+    assert choose(n, 768, kind="ivfpq").parameters["candidates"] == candidates
+
+
 def test_lists_have_enough_vectors_to_learn_from() -> None:
     for n in (256, 1000, 10**5, 10**6, 10**7):
         lists = int(choose(n, 768, kind="ivfpq").parameters["lists"])
