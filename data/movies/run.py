@@ -18,7 +18,7 @@ import numpy as np
 from phosphene.errors import InputError, UsageError
 from phosphene.types import Recording
 
-__all__ = ["DELAY", "MovieClips", "MovieRun", "scene_groups"]
+__all__ = ["DELAY", "MovieClips", "MovieRun", "first_scene", "scene_groups"]
 
 Array = np.ndarray[Any, Any]
 
@@ -312,6 +312,17 @@ def scene_groups(scenes: Sequence[str]) -> list[str]:
             a, b = sorted((root(first), root(other)))
             parent[b] = a
     return [root(first) for first, *_ in parts]
+
+
+def first_scene(scene: str) -> str:
+    """Return the single scene in which a clip begins.
+
+    Examples
+    --------
+    >>> first_scene("test-000/0002-0003"), first_scene("seg1/0004")
+    ('test-000/0002', 'seg1/0004')
+    """
+    return _members(scene)[0]
 
 
 def _members(scene: str) -> list[str]:

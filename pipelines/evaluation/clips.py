@@ -11,13 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from phosphene.data.movies.run import first_scene
 from phosphene.data.pictures import Pictures, picture_hash
+from phosphene.data.readers import read_trials
 from phosphene.errors import AssetError, InputError, UsageError
 from phosphene.pipelines.evaluation.assemble import INTERVAL_RULE, corrected
 from phosphene.pipelines.evaluation.background import Background
 from phosphene.pipelines.evaluation.clip_controls import ClipScores, score_clips
 from phosphene.pipelines.evaluation.config import EvaluateConfig
-from phosphene.pipelines.evaluation.predictions import Item, match_items, read_predictions
+from phosphene.pipelines.evaluation.predictions import (
+    Item,
+    Predictions,
+    match_items,
+    read_predictions,
+)
 from phosphene.pipelines.evaluation.records import evaluation_record, item_record, protocol_record
 from phosphene.pipelines.evaluation.rivals import OF_CLIPS, absent_controls
 from phosphene.pipelines.evaluation.shown import Shown, read_categories
@@ -25,6 +32,7 @@ from phosphene.pipelines.metrics.specs import METRICS
 from phosphene.progress import progress
 from phosphene.schemas import AbsentMetric, EvaluatedMetric, EvaluationFile, PermutedPairing
 from phosphene.storage import load_array
+from phosphene.trials import UNKNOWN
 
 __all__ = [
     "CLIP_SUFFIXES",
@@ -49,6 +57,8 @@ class ClipEvaluation:
         Content of each true clip, by identifier.
     size_rule : str
         At which size clips were compared.
+    by_scene : bool
+        Whether clips of one scene are drawn together.
     """
 
     root: Path
@@ -59,6 +69,7 @@ class ClipEvaluation:
     metrics: list[EvaluatedMetric]
     absent: list[AbsentMetric]
     size_rule: str
+    by_scene: bool
 
 
 def clip_evaluation(config: EvaluateConfig, names: Sequence[str], building: Path) -> EvaluationFile:
@@ -92,7 +103,7 @@ def clip_evaluation(config: EvaluateConfig, names: Sequence[str], building: Path
             of="clips",
         ),
         seeds={"seed": config.seed, "bootstrap": config.seed},
-        interval_rule=INTERVAL_RULE + ("; clips of one scene together" if config.scenes else ""),
+        interval_rule=INTERVAL_RULE + ("; clips of one scene together" if found.by_scene else ""),
         started=started,
     )
 
@@ -102,15 +113,21 @@ def read_clip(path: Path) -> Pictures:
 
     Beside the MP4 files of ``reconstruct --video`` lie their frames without loss: these are read.
     """
+    import av
     import imageio.v3
 
     if path.name.endswith(RENDERED):
         lossless = path.with_name(f"{path.name.removesuffix(RENDERED)}{LOSSLESS}")
         if lossless.is_file():
             return np.asarray(load_array(lossless))
-    plugin = "pillow" if path.suffix.lower() == ".gif" else "pyav"
     try:
-        frames = np.asarray(imageio.v3.imread(path, plugin=plugin))
+        if path.suffix.lower() == ".gif":
+            frames = np.asarray(imageio.v3.imread(path, plugin="pillow"))
+        else:
+            # Not through imageio, which collects all garbage of the program behind each file.
+            with av.open(str(path)) as container:
+                decoded = container.decode(video=0)
+                frames = np.stack([frame.to_ndarray(format="rgb24") for frame in decoded])
     except Exception as error:  # every codec raises errors of its own
         raise InputError(
             f"{path} is not a readable clip ({error})",
@@ -151,7 +168,7 @@ def evaluate_clips(config: EvaluateConfig, names: Sequence[str], work: Path) -> 
             expected="one clip per identifier",
             remedy="evaluate one sample at a time",
         )
-    scenes = None
+    scenes = _own_scenes(predictions, items)
     if config.scenes is not None:
         known = read_categories(config.scenes, shown)
         scenes = [known[item.picture] for item in items]
@@ -190,8 +207,28 @@ def evaluate_clips(config: EvaluateConfig, names: Sequence[str], work: Path) -> 
     shape = " x ".join(map(str, truth.shape[1:4]))
     rule = f"clips of {shape} (frames, height, width)"
     return ClipEvaluation(
-        predictions.root, items, n_missing, shown, hashes, corrected(metrics), absent, rule
+        predictions.root,
+        items,
+        n_missing,
+        shown,
+        hashes,
+        corrected(metrics),
+        absent,
+        rule,
+        by_scene=scenes is not None,
     )
+
+
+def _own_scenes(predictions: Predictions, items: Sequence[Item]) -> list[str] | None:
+    """Return the scene in which each clip begins, where `reconstruct --video` wrote it down."""
+    if not predictions.own:
+        return None
+    table = read_trials(predictions.root / "trials.tsv")
+    if "scene" not in table or (table["scene"] == UNKNOWN).any():
+        return None
+    known = dict(zip(table["stimulus_id"].map(str), table["scene"].map(str), strict=True))
+    scenes = [first_scene(known[item.picture]) for item in items]
+    return scenes if len(set(scenes)) > 1 else None
 
 
 def _true_clips(truth: str | None) -> Shown:

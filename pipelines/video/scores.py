@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 
-from phosphene.data.movies.run import MovieClips
+from phosphene.data.movies.run import MovieClips, first_scene
 from phosphene.data.pictures import Pictures
 from phosphene.errors import AssetError
 from phosphene.pipelines.evaluation.clip_controls import ClipScores, score_clips
@@ -27,7 +26,7 @@ def score_videos(
     """Return metrics of clips (n, F, H, W, 3) against true ones; clips of a scene go together."""
     metrics, per_item = [], {}
     # A clip that straddles a cut goes with the scene in which it begins.
-    scenes = [re.sub(r"-\d+$", "", str(name)) for name in clips.scene]
+    scenes = [first_scene(str(name)) for name in clips.scene]
     grouped = scenes if len(set(scenes)) > 1 else None
     for name in METRICS:
         try:

@@ -122,6 +122,24 @@ def test_an_output_is_evaluated_by_its_frames_without_loss(
     expected = 10 * np.log10(255**2 / np.array(errors))
     assert found["metrics"][0]["value"] == pytest.approx(expected.mean(), abs=1e-9)
     cli("report", tmp_path / "ev").succeeds()
+    assert "one scene" not in found["interval_rule"]  # the film alone says nothing of its cuts
+
+
+def test_clips_of_a_scene_are_drawn_together(written: Path, tmp_path: Path, cli) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(written, copy)
+    table = pd.read_csv(copy / "trials.tsv", sep="\t", keep_default_na=False)
+    table["scene"] = ["a-1/0000", "a-1/0000-0001"] + ["a-1/0001"] * 4
+    table.to_csv(copy / "trials.tsv", sep="\t", index=False)
+    cli(
+        "evaluate", "--predictions", copy, "--truth", copy / "stimuli", "--metric",
+        "video-psnr/strict-v1", "--output", tmp_path / "ev",
+    ).succeeds()  # fmt: skip
+    found = json.loads((tmp_path / "ev" / "evaluation.json").read_text())
+    assert found["interval_rule"].endswith("clips of one scene together")
+    scores = np.array(found["metrics"][0]["per_item"])
+    means = sorted([scores[:2].mean(), scores[2:].mean()])
+    assert found["metrics"][0]["interval"] == pytest.approx(means)  # of two scenes, either alone
 
 
 def test_a_run_that_was_interrupted_goes_on_to_the_same_files(
