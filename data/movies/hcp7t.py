@@ -161,7 +161,7 @@ def prepare_hcp7t(
             [],
             splits={name: _split(number, settings) for number, name in MOVIES.items()},
             name="hcp7t",
-            licence="WU-Minn HCP data use terms",
+            licence="HCP open-access data use terms",
             source="Human Connectome Project, 7 T movie runs",
             dtype=settings.dtype,  # type: ignore[arg-type]
         )
