@@ -44,7 +44,7 @@ class ElectricRecipe(Config):
     repetitions: int = 4
     validation_scenes: int = 200  # in sessions of their own, shown as often as test pictures are
     validation_repetitions: int = 80
-    rendered: int = 48  # of these, to choose how to render
+    rendered: int = 24  # of these, to choose how to render
     lending_scenes: int = 40_000  # of which detail is borrowed
     encoder: str = "canonical"
 
@@ -192,6 +192,8 @@ def decoder(recipe: ElectricRecipe, work: Path) -> Path:
         prior="identity",
         strengths=(1.0,),
         validation_pictures=recipe.rendered,
+        draws=2,
+        blurs=(8.0, 24.0),
         keep_base=True,
         half=True,
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
+from typer.testing import CliRunner
 
 from phosphene.checkpoints.registry import default_model, known_models, model_folder
+from phosphene.cli.app import app, reconstruct_app
 from phosphene.pipelines.model_folder import load_model
 from phosphene.pipelines.reading import conformed
 from phosphene.trials import complete_trials
@@ -20,7 +25,8 @@ def test_it_is_small_and_borrows_the_rest() -> None:
     folder = model_folder(name)
     assert not (folder / "generator").exists()
     parts = load_model(name)
-    assert parts.borrowed == {"target": "virtual-fmri", "generator": "virtual-fmri"}
+    roles = ("target", "generator", "features_target")
+    assert parts.borrowed == dict.fromkeys(roles, "virtual-fmri")
     assert parts.preprocessor.subjects == ["01"]
 
 
@@ -39,3 +45,29 @@ def test_epochs_in_volts_of_any_order_become_embeddings() -> None:
     )
     np.testing.assert_allclose(first.main, second.main, atol=1e-3)
     assert first.main.shape == (3, *parts.target.spec.shape)
+    assert first.features is not None
+    assert parts.features_target is not None
+    assert first.features.shape == (3, *parts.features_target.spec.shape)
+
+
+@pytest.mark.slow
+def test_a_simulated_recording_becomes_pictures_that_are_judged(tmp_path: Path) -> None:
+    """The public commands from start to end; six pictures are too few to be told apart."""
+    simulated = tmp_path / "test"
+    line = ["simulate", "eeg", "--subject", "01", "--channels", "17", "--scenes", "6",
+            "--repetitions", "4", "--seed", "31", "--output", str(simulated)]  # fmt: skip
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    line = [
+        "--subject", "01", "--average", "stimulus", "--output", str(tmp_path / "out"),
+        "--input", str(simulated / "sub-01" / "eeg" / "sub-01_task-scenes_epo.fif"),
+        "--truth", str(simulated / "stimuli"), "--steps", "2",
+    ]  # fmt: skip
+    done = CliRunner().invoke(reconstruct_app, line)
+    assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "out").glob("sub-01/*_image.png"))) == 6
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    found = {metric["id"]: metric for metric in stored["metrics"]}
+    for name in ("efficientnet-lite0/strict-v1", "two-way-tokens/strict-v1"):
+        assert found[name]["n_items"] == 6
+        assert 0 < found[name]["permuted"]["p_value"] <= 1
