@@ -33,6 +33,8 @@ METRIC_WORDS = {
     "ssim": "Structural similarity (SSIM)",
     "mse": "Mean squared error",
     "psnr": "Peak signal-to-noise ratio (PSNR)",
+    "video-ssim": "Structural similarity of frames (SSIM)",
+    "video-psnr": "Peak signal-to-noise ratio of frames (PSNR)",
     "two-way-pixels": "Two-way identification (pixels)",
     "two-way-tokens": "Two-way identification (tokens of the target)",
     "two-way-pooled": "Two-way identification (the target)",
