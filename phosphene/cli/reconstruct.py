@@ -105,6 +105,7 @@ def reconstruct(
                 "model": model,
                 "output": output,
                 "truth": truth,
+                "average": average,
                 "tr": tr,
                 "onset": onset,
                 "fps": fps,
@@ -119,7 +120,6 @@ def reconstruct(
             },
             {
                 "--trials": trials,
-                "--average": average,
                 "--prior": prior,
                 "--caption": caption,
                 "--samples": samples,
