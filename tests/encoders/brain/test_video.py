@@ -10,7 +10,8 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from phosphene.encoders.brain.flow_network import best_gain, end_point_error
-from phosphene.encoders.brain.video import VideoRidge, voxel_weights
+from phosphene.encoders.brain.video import VideoRidge
+from phosphene.encoders.brain.voxel_weights import voxel_weights
 from phosphene.errors import InputError, UsageError
 
 HEADS = {"tokens": [2, 3], "lowlevel": [2, 1, 2, 2], "flow": [2, 2, 2, 2], "cut": [2]}
