@@ -27,6 +27,7 @@ from phosphene.checkpoints.converters.inert import (
     tensor_names,
 )
 from phosphene.data.readers.damage import reading
+from phosphene.data.readers.pickle_memo import check_memo
 from phosphene.data.readers.restricted_pickle import load_plain_pickle
 from phosphene.errors import InputError
 from phosphene.storage import load_array, load_tensors
@@ -128,6 +129,7 @@ def _torch_archive(file: Path) -> Content:
             value = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
             return Content(file, _checked(file, value))
         with archive.open(name) as handle:
+            check_memo(handle)
             reader = RestrictedUnpickler(handle, _Storages(file, entries, root))
             try:
                 value = reader.load()

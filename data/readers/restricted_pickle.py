@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from phosphene.data.readers.damage import existing_file, reading
+from phosphene.data.readers.pickle_memo import check_memo
 from phosphene.errors import InputError
 
 __all__ = ["load_plain_pickle"]
@@ -170,6 +171,7 @@ def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
     try:
         with reading(file, KIND), file.open("rb") as handle:
             _skip_header(handle)
+            check_memo(handle)
             content = _PlainUnpickler(handle).load()
     except InputError as error:
         refused = error.__cause__

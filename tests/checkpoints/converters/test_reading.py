@@ -146,6 +146,18 @@ def test_what_a_pickle_calls_it_cannot_write_to(name: str, tmp_path: Path) -> No
         assert_refused(path, tmp_path, tmp_path / "mark")
 
 
+PLACES = (b"r\xff\xff\xff\x3f", b"p1073741823\n", b"p +1_073_741_823\n")  # of a gigabyte of places
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_places_that_take_all_memory(place: bytes, tmp_path: Path) -> None:
+    bare, whole = tmp_path / "x.pkl", tmp_path / "x.pth"
+    bare.write_bytes(b"\x80\x02K\x01" + place + b".")
+    archive(whole, b"\x80\x02ca.b\nC\n0K\x01" + place + b".")  # a class: not torch's own reader
+    for path in (bare, whole):
+        assert "at place 1073741823" in assert_refused(path, tmp_path, tmp_path / "mark")
+
+
 def test_archives_that_readers_would_not_agree_on(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     evil = pickle.dumps(Payload(os.system, f"touch {mark}"), protocol=2)
