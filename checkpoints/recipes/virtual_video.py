@@ -37,7 +37,8 @@ class VideoRecipe(Config):
     window: float = 4.0
     rank: int = 96
     weigh: bool = True  # voxels by what they tell of each head
-    flow_voxels: int = 128
+    flow_voxels: int = 256
+    flow_area: str = "MT"  # which answers motion alone: some 240 voxels
 
 
 def recordings(recipe: VideoRecipe, work: Path) -> list[Path]:
@@ -89,6 +90,7 @@ def decoder(recipe: VideoRecipe, work: Path) -> Path:
         window=recipe.window,
         average="stimulus",
         flow_voxels=recipe.flow_voxels,
+        flow_roi=_area(recipe, work),
         rank=recipe.rank,
         weigh=recipe.weigh,
     )
@@ -96,6 +98,15 @@ def decoder(recipe: VideoRecipe, work: Path) -> Path:
     for name, value in summary.items():
         print(f"{name} {value:.4g}")
     return folder
+
+
+def _area(recipe: VideoRecipe, work: Path) -> str:
+    """Return the atlas of areas that was written with the recordings, and one label of it."""
+    from phosphene.data.virtual.movies.motion_area import MOVIE_AREA_NAMES
+
+    folder = work / "recordings-{subject}-validation"
+    label = MOVIE_AREA_NAMES.index(recipe.flow_area) + 1
+    return f"{folder}/sub-{{subject}}/anat/sub-{{subject}}_desc-areas_dseg.nii.gz:{label}"
 
 
 def publish(recipe: VideoRecipe, work: Path) -> Path:

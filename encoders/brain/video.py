@@ -124,6 +124,7 @@ class VideoRidge(Component):
         windows: Array,
         targets: Mapping[str, Tensor],
         groups: Sequence[Any],
+        flow_among: Array | None = None,
     ) -> dict[str, float]:
         """Fit one subject, beside or instead of what is known of it.
 
@@ -136,6 +137,8 @@ class VideoRidge(Component):
             One per head; ``cut`` is 0 or 1.
         groups : sequence of length n
             Movie of each clip: alphas are chosen by leaving whole movies out.
+        flow_among : ndarray of int, optional
+            Voxels among which those that flow is read from are chosen; all by default.
 
         Returns
         -------
@@ -172,10 +175,14 @@ class VideoRidge(Component):
             self.subjects_[label].cut_scale[:] = torch.tensor(_logistic(score, shown))
         self.left_out_ = left_out
         if self.flow_voxels:
-            self.subjects_[label].flow = self._read_flow(X, targets["flow"].float(), groups)
+            self.subjects_[label].flow = self._read_flow(
+                X, targets["flow"].float(), groups, flow_among
+            )
         return summary
 
-    def _read_flow(self, X: Tensor, flow: Tensor, groups: Sequence[Any]) -> FlowNetwork:
+    def _read_flow(
+        self, X: Tensor, flow: Tensor, groups: Sequence[Any], among: Array | None
+    ) -> FlowNetwork:
         """Return networks that were taught the flow of clips, from the voxels that tell of it.
 
         Which these are is asked of directions: by its size, flow is mostly that of few clips.
@@ -183,16 +190,16 @@ class VideoRidge(Component):
         mean = flow.mean(1)
         directions = mean / mean.norm(dim=1, keepdim=True).clamp(min=1e-6)
         told = voxel_weights(X, directions.flatten(1), groups, self.n_volumes)
-        per_voxel = told[: X.shape[1] // self.n_volumes]
-        network = self._flow_network(len(per_voxel))
-        chosen = per_voxel.argsort(descending=True, stable=True)[: len(network.voxels)]
         windows = X.unflatten(1, (self.n_volumes, -1))
+        place = torch.arange(windows.shape[2]) if among is None else torch.from_numpy(among)
+        order = told[place].argsort(descending=True, stable=True)
+        chosen = place[order[: self.flow_voxels]]
+        network = self._flow_network(len(chosen))
         network.fit(windows, flow, chosen.sort().values, epochs=self.flow_epochs)
         return network
 
     def _flow_network(self, n_voxels: int) -> FlowNetwork:
-        grid = self.heads["flow"][-1]
-        return FlowNetwork(min(self.flow_voxels, n_voxels), self.n_volumes, grid)
+        return FlowNetwork(n_voxels, self.n_volumes, self.heads["flow"][-1])
 
     def fit_flow_gains(
         self, subject: str, windows: Mapping[int, Array], shown: Tensor
@@ -363,12 +370,13 @@ class VideoRidge(Component):
                     remedy="config.json and model.safetensors must come from the same model",
                 )
             if self.flow_voxels:
-                own.flow = self._loaded_flow(label, p // self.n_volumes, tensors)
+                own.flow = self._loaded_flow(label, tensors)
             self.subjects_[label] = own
 
-    def _loaded_flow(self, label: str, n_voxels: int, tensors: Mapping[str, Tensor]) -> FlowNetwork:
-        network, start = self._flow_network(n_voxels), f"{label}.flow."
+    def _loaded_flow(self, label: str, tensors: Mapping[str, Tensor]) -> FlowNetwork:
+        start = f"{label}.flow."
         stored = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        network = self._flow_network(len(stored.get("voxels", ())))
         try:
             network.load_state_dict(stored)
         except RuntimeError as error:

@@ -15,6 +15,7 @@ from phosphene.data.movies.averaging import average_runs, showings
 from phosphene.data.movies.dataset import MovieDataset
 from phosphene.data.movies.run import MovieRun
 from phosphene.data.movies.standardising import standardised
+from phosphene.data.readers import read_space
 from phosphene.encoders.brain.flow_network import RUNS
 from phosphene.encoders.brain.video import VideoRidge
 from phosphene.errors import InputError, UsageError
@@ -55,6 +56,7 @@ class VideoTrainingConfig(Config):
     features: bool = False
     weigh: bool = True
     flow_voxels: int = 0
+    flow_roi: str | None = None
     flow_epochs: int = 40
     average: Literal["none", "stimulus"] = "none"
     validation_clips: int = 24
@@ -78,7 +80,8 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
     config : VideoTrainingConfig
         Movies of the split ``validation`` choose how much low-level frames correct (without any,
         half is taken) and how long flow of networks is. Movies of ``test`` are never looked at.
-        With ``average="stimulus"`` the showings of a movie are averaged.
+        With ``average="stimulus"`` the showings of a movie are averaged. ``flow_roi`` is a mask or
+        ``ATLAS:LABELS``, ``{subject}`` in it the subject's label: networks read flow there.
 
     Returns
     -------
@@ -181,10 +184,16 @@ def _fit_subjects(
                 flow_epochs=config.flow_epochs,
             )
             tr = own["train"][0][1].tr
-        found = encoder.fit(subject, material.windows, material.targets, material.movies)
+        space = own["train"][0][1].recording.space
+        found = encoder.fit(
+            subject,
+            material.windows,
+            material.targets,
+            material.movies,
+            flow_among=_flow_among(config, subject, space),
+        )
         summary |= {f"{name}_sub-{subject}": value for name, value in found.items()}
         left_out.append((encoder.left_out_["tokens"], material.targets["tokens"]))
-        space = own["train"][0][1].recording.space
         if space is not None:
             spaces[subject] = space
         counts[subject] = len(material.windows)
@@ -195,6 +204,16 @@ def _fit_subjects(
     predicted, truth = (torch.cat(parts) for parts in zip(*left_out, strict=True))
     prior.fit(predicted, truth)
     return _Fitted(encoder, prior, spaces, counts, stimuli, tr, summary)
+
+
+def _flow_among(
+    config: VideoTrainingConfig, subject: str, space: VoxelSpace | None
+) -> Array | None:
+    """Return which columns lie in the region that networks read flow from; None for all."""
+    if config.flow_roi is None or space is None:
+        return None
+    region = read_space(config.flow_roi.replace("{subject}", subject), reference=space)
+    return np.flatnonzero(np.isin(space.indices, region.indices))
 
 
 def _subjects(config: VideoTrainingConfig, datasets: list[MovieDataset]) -> list[str]:
