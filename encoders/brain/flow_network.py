@@ -63,11 +63,12 @@ class FlowNetwork(nn.Module):
     def inputs(self, windows: Tensor) -> Tensor:
         """Return what the networks see of windows (n, n_volumes, n_voxels), (n, p)."""
         seen = windows[:, :, self.voxels.long()]
-        return seen.unflatten(1, (-1, self.pair)).mean(2).flatten(1)
+        pairs: Tensor = seen.unflatten(1, (-1, self.pair)).mean(2)
+        return pairs.flatten(1)
 
     def forward(self, windows: Tensor, averaged: int = 1) -> Tensor:
         """Return flow (n, 2, g, g) of windows that are means of as many showings."""
-        found = self._answers(self._standard(self.inputs(windows)), 0.0).mean(0)
+        found: Tensor = self._answers(self._standard(self.inputs(windows)), 0.0).mean(0)
         return found.view(-1, 2, self.grid, self.grid) * self.gain(averaged)
 
     def gain(self, averaged: int) -> float:
@@ -137,8 +138,8 @@ class FlowNetwork(nn.Module):
             optimizer.step()
             schedule.step()
         with torch.no_grad():
-            self.second *= unit
-            self.offset *= unit
+            self.second.mul_(unit)
+            self.offset.mul_(unit)
         self.requires_grad_(False)
 
 

@@ -349,12 +349,11 @@ class VideoRidge(Component):
         labels = sorted({name.partition(".")[0] for name in tensors})
         for label in labels:
             try:
-                own = _Subject(
-                    **{
-                        name: tensors[f"{label}.{name}"].float()
-                        for name in ("x_mean", "trunk", "y_mean", "heads", "cut_scale")
-                    }
+                x_mean, trunk, y_mean, heads, cut_scale = (
+                    tensors[f"{label}.{name}"].float()
+                    for name in ("x_mean", "trunk", "y_mean", "heads", "cut_scale")
                 )
+                own = _Subject(x_mean, trunk, y_mean, heads, cut_scale)
             except KeyError as error:
                 raise InputError(
                     f"the weights of {self.name} have no {error.args[0]}",
