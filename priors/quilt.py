@@ -72,7 +72,8 @@ class Likeness(nn.Module):
         shapes = self._shape(seen)
         asked = self._shape(STRETCH * decoded) - self.get_buffer("usual")
         usual = (shapes @ self.get_buffer("spread")).norm(dim=-1)
-        return (shapes @ asked) / usual.clamp_min(1e-6)
+        found: Tensor = (shapes @ asked) / usual.clamp_min(1e-6)
+        return found
 
     def _shape(self, features: Tensor) -> Tensor:
         natural = features * self.get_buffer("scale") + self.get_buffer("mean")
@@ -109,12 +110,12 @@ def quilt(
 
     def draw(choices: list[tuple[int, ...]]) -> Pictures:
         drawn = [coarse + (masks[..., None] * details[list(choice)]).sum(0) for choice in choices]
-        return np.clip(np.rint(np.stack(drawn)), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(np.stack(drawn)), 0, 255).astype(np.uint8))
 
     choices = [(candidate,) * len(masks) for candidate in range(len(details))]
     views = describe(draw(choices)).cpu()
-    grid = views.shape[1:3]
-    shares = adaptive_avg_pool2d(torch.from_numpy(masks), grid).flatten(1) / grid.numel()
+    grid = (views.shape[1], views.shape[2])
+    shares = adaptive_avg_pool2d(torch.from_numpy(masks), grid).flatten(1) / (grid[0] * grid[1])
     brought = torch.einsum("rp,cpd->rcd", shares, views.flatten(1, 2))
     fits = alike(views.mean((1, 2)))
     best = int(fits.argmax())
@@ -131,7 +132,7 @@ def quilt(
         best = int(fits.argmax())
         if fits[best] > fit:
             choice, fit, view = choices[best], float(fits[best]), views[best]
-    return draw([choice])[0]
+    return np.asarray(draw([choice])[0])
 
 
 def _untried(
@@ -157,4 +158,4 @@ def _masks(regions: int, size: int) -> np.ndarray:
     inside = rows[:, None] * regions + rows == np.arange(regions**2)[:, None, None]
     edge = SOFTNESS * size / regions
     found: np.ndarray = gaussian_filter(inside.astype(np.float32), (0, edge, edge), mode="nearest")
-    return found / found.sum(0)
+    return np.asarray(found / found.sum(0))

@@ -173,7 +173,13 @@ def test_detail_is_borrowed_for_an_item_whatever_its_company(
     )
     features = parts.features_target.encode(pictures)
     parts.detail.measure(decoded)
-    parts.detail.remember(features, parts.detail.reduce(decoded), latents)
+    parts.detail.remember(
+        features,
+        parts.detail.reduce(decoded),
+        mean=parts.features_target.target_mean,
+        scale=parts.features_target.target_scale,
+        latents=latents,
+    )
     model = Reconstructor(parts)
     assert model.settings["detail"] == 1.0
     whole = model.reconstruct(recording, subject="01").images[:, 0]
