@@ -68,6 +68,7 @@ def main(meeting: str, world: int, rank: int, names: tuple[str, ...]) -> None:
     print(json.dumps(outcomes(SHARES[world][rank], names)), flush=True)
     torch.distributed.barrier()  # nobody leaves while another still talks
     torch.distributed.destroy_process_group()
+    os._exit(0)  # threads of gloo that are left at the interpreter's end sometimes abort it
 
 
 if __name__ == "__main__":
