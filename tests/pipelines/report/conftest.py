@@ -33,7 +33,7 @@ def run_file(n_items: int, n_samples: int, **changes: Any) -> RunFile:
             "subject": "01",
             "seed": 0,
             "generator": "none",
-            "truth": "/home/me/secret-pictures",
+            "truth": "/archive/lab/secret-pictures",
         },
         "model": "made-up-model",
         "model_hash": "1" * 16,
