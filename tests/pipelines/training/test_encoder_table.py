@@ -21,6 +21,7 @@ def test_every_encoder_has_its_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "scores.jsonl"
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))  # as for a script that is run by its path
 
     def run(*words: str) -> None:
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words, "--output", str(output)])
