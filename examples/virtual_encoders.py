@@ -6,6 +6,7 @@
     python examples/virtual_encoders.py summary --output S
 
 with ``T`` the target of the default model, ``local-dir:MODEL/target``.
+
 ``table`` trains every encoder on the first 1, 5 or all sessions of all subjects of a dataset that
 the recipe of the default model made. Half of its validation pictures are test pictures here, and
 nothing is chosen on them. ``adapt`` trains networks on the dataset's subjects, simulates new

@@ -8,40 +8,33 @@ result may be called depends on what was looked at; every row says it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import torch
 from pydantic import NonNegativeInt
-from torch import Tensor
 
 from phosphene.checkpoints.registry import model_folder
 from phosphene.config import Config
-from phosphene.data.alignment import DEFAULT_TRIALS, calibration_rows
+from phosphene.data.alignment import DEFAULT_TRIALS
 from phosphene.data.canonical import CanonicalDataset
-from phosphene.data.sensor_preprocessing import SensorPreprocessor
 from phosphene.encoders.brain.electric import ELECTRIC_ENCODERS
-from phosphene.encoders.brain.electric.base import count_parameters
-from phosphene.encoders.brain.ridge import RidgeEncoder
-from phosphene.errors import InputError, UsageError, check_option
+from phosphene.encoders.stimulus.base import StimulusEncoder
+from phosphene.errors import UsageError, check_option
 from phosphene.names import check_subject
-from phosphene.pipelines.label_free import calibrate
 from phosphene.pipelines.training.brain_materials import held_out_pictures
 from phosphene.pipelines.training.electric_decoder import read_subjects
-from phosphene.pipelines.training.electric_network import ElectricNetwork, train_heads
+from phosphene.pipelines.training.electric_network import ElectricNetwork
 from phosphene.pipelines.training.materials import (
     cached_targets,
     load_target,
     refuse_seen_by_target,
 )
-from phosphene.pipelines.training.subject_table import BY_PICTURE, SCORES, summarise, with_intervals
-from phosphene.priors.retrieval import RetrievalProjector
+from phosphene.pipelines.training.subject_decoders import SubjectDecoder, fit_network, fit_ridge
+from phosphene.pipelines.training.subject_scores import subject_rows
+from phosphene.pipelines.training.subject_table import summarise, with_intervals
 from phosphene.progress import progress
 from phosphene.storage import read_json, write_json, write_text
-from phosphene.types import Recording
 from phosphene.workfolder import WorkFolder
 
 if TYPE_CHECKING:
@@ -50,9 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["SubjectsConfig", "compare_subjects"]
 
 TABLE, SUMMARY, SETTINGS = "subjects.tsv", "summary.tsv", "settings.json"
-MOST_GROUPS = 8  # of repetitions that are averaged, each a result of its own
-POOLED = "pooled"  # label of a ridge of several subjects
-RANK = 5
 
 
 class SubjectsConfig(Config):
@@ -80,16 +70,6 @@ class SubjectsConfig(Config):
     adaptive: bool = False
     procrustes: bool = False
     calibration: NonNegativeInt = DEFAULT_TRIALS
-
-
-@dataclass(frozen=True, eq=False)
-class _Decoder:
-    """What a training leaves: how trials and pictures get into one space, and its size."""
-
-    preprocessor: SensorPreprocessor
-    encode: Callable[[Recording], Tensor]
-    keys: Callable[[Tensor], Tensor]
-    parameters: int
 
 
 def compare_subjects(
@@ -151,8 +131,6 @@ def _all_rows(
     dataset: CanonicalDataset, subjects: list[str], config: SubjectsConfig, folder: Path
 ) -> list[dict[str, Any]]:
     """Train and test fold by fold; what is done already is read."""
-    from shutil import rmtree
-
     folds = {
         "within": [([one], [one]) for one in subjects],
         "joint": [(subjects, subjects)],
@@ -170,28 +148,19 @@ def _all_rows(
     for name, seed, (train, test) in progress(jobs, label="trainings", total=len(jobs)):
         done = folder / f"rows-{name}-{seed}-{'-'.join(test) if len(test) == 1 else 'all'}.json"
         if not done.is_file():
-            held_out = held_out_pictures(dataset, train, (), seed)
-            recordings = read_subjects(dataset, train, held_out)
-            names = sorted({n for one in recordings.values() for n in one.trials["stimulus_id"]})
-            values = cached_targets(dataset, target, names)
-            work, begun, busy = done.with_suffix(""), time.perf_counter(), time.process_time()
-            decoder = (
-                _ridge(recordings, values, names, config)
-                if name == "ridge"
-                else _network(recordings, values, names, config, name, seed, work)
-            )
+            work = done.with_suffix("")
+            decoder, cost = _trained(dataset, target, train, config, name, seed, work)
             rmtree(work, ignore_errors=True)
-            cost = {
-                "parameters": decoder.parameters,
-                "seconds": round(time.perf_counter() - begun, 3),
-                "processor_seconds": round(time.process_time() - busy, 3),
-            }
             found = [
                 {"scheme": config.scheme, "encoder": name, "seed": seed, "subject": label, **row}
                 | cost
                 for label in test
-                for row in _test(decoder, dataset, label, tests[label], gallery, config)
-            ]
+                for row in subject_rows(
+                    decoder, dataset, label, tests[label], gallery,
+                    variants=_variants(config), repetitions=config.repetitions,
+                    calibration=config.calibration,
+                )
+            ]  # fmt: skip
             write_json(done, found)
         rows += read_json(done)
     for path in folder.glob("rows-*"):
@@ -199,66 +168,32 @@ def _all_rows(
     return rows
 
 
-def _network(
-    recordings: dict[str, Recording],
-    values: Tensor,
-    names: list[str],
+def _trained(
+    dataset: CanonicalDataset,
+    target: StimulusEncoder,
+    subjects: list[str],
     config: SubjectsConfig,
-    encoder: str,
+    name: str,
     seed: int,
     folder: Path,
-) -> _Decoder:
-    part = "pooled" if values.ndim == 2 else "tokens"
-    trained = train_heads(
-        recordings, {part: values}, names,
-        config.network.model_copy(update={"encoder": encoder}), seed=seed, folder=folder,
-    )  # fmt: skip
-    heads = trained.heads
-    mean, weights = heads.search_matrix()
-
-    def encode(recording: Recording) -> Tensor:
-        found = heads.encode(recording).retrieval
-        assert found is not None
-        return found
-
-    return _Decoder(
-        trained.preprocessor, encode, lambda shown: (shown - mean) @ weights,
-        count_parameters(heads.backbone),
-    )  # fmt: skip
-
-
-def _ridge(
-    recordings: dict[str, Recording], values: Tensor, names: list[str], config: SubjectsConfig
-) -> _Decoder:
-    """Fit one ridge on the pictures of all subjects, each averaged and whitened by itself."""
-    import pandas as pd
-
-    network = config.network.model_copy(update={"encoder": "ridge"})
-    preprocessor = network.preprocessor()
-    prepared = []
-    for recording in recordings.values():
-        preprocessor.fit(recording.select((recording.trials["split"] == "train").to_numpy()))
-        prepared.append(preprocessor.transform(recording.average("stimulus_id")))
-    together = replace(
-        prepared[0],
-        subject=POOLED,
-        data=np.concatenate([one.data for one in prepared]),
-        trials=pd.concat([one.trials for one in prepared], ignore_index=True),
-    )
-    numbers = {name: row for row, name in enumerate(names)}
-    truth = values[[numbers[name] for name in together.trials["stimulus_id"]]]
-    encoder = RidgeEncoder()
-    encoder.fit(together, truth, keep_left_out=True)
-    predicted = encoder.left_out(POOLED).main
-    size = truth[0].numel()
-    count = min(config.retrieval_components, size, len(truth) // 2)
-    projector = RetrievalProjector(size, count).fit(predicted, truth)
-
-    def encode(recording: Recording) -> Tensor:
-        return projector.project(encoder.encode(replace(recording, subject=POOLED)).main)
-
-    learned = int(np.prod(together.data.shape[1:]) + 1) * size
-    return _Decoder(preprocessor, encode, projector.project, learned)
+) -> tuple[SubjectDecoder, dict[str, float]]:
+    """Train one encoder on some subjects; return it and what it took."""
+    held_out = held_out_pictures(dataset, subjects, (), seed)
+    recordings = read_subjects(dataset, subjects, held_out)
+    names = sorted({n for one in recordings.values() for n in one.trials["stimulus_id"]})
+    values = cached_targets(dataset, target, names)
+    begun, busy = time.perf_counter(), time.process_time()
+    network = config.network.model_copy(update={"encoder": name})
+    if name == "ridge":
+        count = config.retrieval_components
+        decoder = fit_ridge(recordings, values, names, network, components=count)
+    else:
+        decoder = fit_network(recordings, values, names, network, seed=seed, folder=folder)
+    return decoder, {
+        "parameters": decoder.parameters,
+        "seconds": round(time.perf_counter() - begun, 3),
+        "processor_seconds": round(time.process_time() - busy, 3),
+    }
 
 
 def _variants(config: SubjectsConfig) -> dict[str, tuple[str, ...]]:
@@ -273,134 +208,3 @@ def _variants(config: SubjectsConfig) -> dict[str, tuple[str, ...]]:
     if len(together) > 1:
         found["+".join(together)] = together
     return found
-
-
-def _test(
-    decoder: _Decoder,
-    dataset: CanonicalDataset,
-    label: str,
-    test: Recording,
-    gallery: tuple[list[str], Tensor],
-    config: SubjectsConfig,
-) -> list[dict[str, Any]]:
-    """Return the rows of one subject."""
-    shown, targets = gallery
-    variants, keys, block = _variants(config), decoder.keys(targets), None
-    if config.calibration and len(variants) > 1:
-        whole = dataset.recording(label)
-        block = whole.select(calibration_rows(whole, config.calibration))
-    groups = {count: _groups(test, count) for count in config.repetitions}
-    # Preprocessing is linear: a mean is prepared as its trials would be, and only once.
-    encoded = {
-        aligned: _encoded(decoder, test, groups, block, aligned=aligned)
-        for aligned in sorted({"alignment" in steps for steps in variants.values()})
-    }
-    rows = []
-    for variant, steps in variants.items():
-        embedded, others = encoded["alignment" in steps]
-        source = block if "procrustes" not in steps else None
-        for count, found in groups.items():
-            scores = [
-                _scores(z, items, shown, keys, steps, None if source is None else others)
-                for z, items in zip(embedded[count], found, strict=True)
-            ]
-            if not scores:
-                continue
-            setting = "none" if not steps else scores[0][1]
-            if "alignment" in steps and setting == "none":
-                trials = "" if source is None else f" ({len(source)} trials)"
-                setting = f"inductive{trials}" if source is not None else "transductive"
-            rows.append(_row(variant, setting, count, [one for one, _ in scores], found, shown))
-    return rows
-
-
-def _encoded(
-    decoder: _Decoder,
-    test: Recording,
-    groups: dict[int, list[Recording]],
-    block: Recording | None,
-    *,
-    aligned: bool,
-) -> tuple[dict[int, list[Tensor]], Tensor | None]:
-    """Return embeddings of every group and of the block."""
-    preprocessor = decoder.preprocessor
-    if aligned:
-        preprocessor = preprocessor.adapted(test if block is None else block)
-
-    def encode(recording: Recording) -> Tensor:
-        return decoder.encode(preprocessor.transform(recording))
-
-    found = {count: [encode(one) for one in parts] for count, parts in groups.items()}
-    return found, None if block is None else encode(block)
-
-
-def _row(
-    variant: str,
-    setting: str,
-    count: int,
-    scores: list[np.ndarray[Any, Any]],
-    groups: list[Recording],
-    shown: list[str],
-) -> dict[str, Any]:
-    """Return one row: means over groups, then over pictures, and the scores of each picture."""
-    orders = [np.argsort(one.trials["stimulus_id"].to_numpy()) for one in groups]
-    found = np.mean([s[:, order] for s, order in zip(scores, orders, strict=True)], axis=0)
-    names = sorted(groups[0].trials["stimulus_id"])
-    return {
-        "calibration": variant,
-        "setting": setting,
-        "repetitions": count,
-        **{score: float(values.mean()) for score, values in zip(SCORES, found, strict=True)},
-        "pictures": found.shape[1],
-        "pool": len(shown),
-        "chance_top1": 1 / len(shown),
-        "chance_top5": RANK / len(shown),
-        BY_PICTURE: dict(zip(names, found.T.round(6).tolist(), strict=True)),
-    }
-
-
-def _groups(test: Recording, count: int) -> list[Recording]:
-    """Return averages of so many repetitions of every picture, from disjoint trials."""
-    trials = test.trials
-    order = trials.groupby("stimulus_id").cumcount().to_numpy()
-    least = int(trials.groupby("stimulus_id").size().min())
-    found = []
-    for number in range(min(least // count, MOST_GROUPS)):
-        inside = (order >= number * count) & (order < (number + 1) * count)
-        found.append(test.select(inside).average("stimulus_id"))
-    return found
-
-
-def _scores(
-    embedded: Tensor,
-    items: Recording,
-    shown: list[str],
-    keys: Tensor,
-    steps: tuple[str, ...],
-    block: Tensor | None,
-) -> tuple[np.ndarray[Any, Any], str]:
-    """Return top-1, top-5 and two-way identification of each item (3, n), and the setting."""
-    places = {name: row for row, name in enumerate(shown)}
-    own = torch.tensor([places[name] for name in items.trials["stimulus_id"]])
-    known = [s for s in ("whitening", "csls", "procrustes") if s in steps]
-    if "adaptive" in steps and "csls" not in known:
-        known.append("csls")
-    calibrated = calibrate(
-        embedded,
-        keys,
-        steps=tuple(known),
-        block=block if known else None,
-        neighbours="adaptive" if "adaptive" in steps else 12,
-    )
-    scores = calibrated.scores
-    mine = scores.gather(1, own[:, None])
-    better = (scores > mine).sum(dim=1).double()
-    ties = (scores == mine).sum(dim=1).double() - 1
-    rank = better + ties / 2
-    if len(shown) < 2:
-        raise InputError(f"{len(shown)} test picture", expected="two or more to tell apart")
-    # Ties count as the share of orders in which the own picture is among the first.
-    first = ((1 - better) / (1 + ties)).clamp(0, 1)
-    fifth = ((RANK - better) / (1 + ties)).clamp(0, 1)
-    two_way = 1 - rank / (len(shown) - 1)
-    return torch.stack([first, fifth, two_way]).numpy(), calibrated.setting

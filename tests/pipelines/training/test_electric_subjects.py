@@ -114,16 +114,16 @@ def test_without_a_block_everything_is_transductive_and_an_interrupted_run_goes_
     )  # fmt: skip
     from phosphene.pipelines.training import electric_subjects
 
-    whole, count = electric_subjects._ridge, 0
+    whole, count = electric_subjects.fit_ridge, 0
 
-    def stops(*args: object) -> object:
+    def stops(*args: object, **more: object) -> object:
         nonlocal count
         count += 1
         if count == 3:
             raise KeyboardInterrupt
-        return whole(*args)  # type: ignore[arg-type]
+        return whole(*args, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(electric_subjects, "_ridge", stops)
+    monkeypatch.setattr(electric_subjects, "fit_ridge", stops)
     with pytest.raises(KeyboardInterrupt):
         compare_subjects(config)
     _, table, _ = compare_subjects(config, resume=True)
