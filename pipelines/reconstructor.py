@@ -6,13 +6,13 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from phosphene.data.pictures import Pictures
-from phosphene.encoders.stimulus.published import PublishedTarget
 from phosphene.errors import UsageError
 from phosphene.hub import upload_folder
 from phosphene.names import check_subject
@@ -20,14 +20,9 @@ from phosphene.pipelines.assembly import assemble
 from phosphene.pipelines.captioning.base import open_captioner
 from phosphene.pipelines.devices import choose_device
 from phosphene.pipelines.embedding import predict
-from phosphene.pipelines.generators.on_demand import OnDemand
-from phosphene.pipelines.generators.starts import shares_latents
 from phosphene.pipelines.generators.step_progress import StepEnd
-from phosphene.pipelines.items import (
-    embedding_arrays,
-    items_of,
-    picture_seeds,
-)
+from phosphene.pipelines.items import embedding_arrays, items_of, picture_seeds
+from phosphene.pipelines.lowlevel import lowlevel_pictures, start_of
 from phosphene.pipelines.model_folder import ModelParts, load_model, save_model
 from phosphene.pipelines.reading import conformed, read_for
 from phosphene.pipelines.reconstruction import Reconstruction
@@ -157,16 +152,9 @@ class Reconstructor:
         """Load a known model, a model folder, ``local-dir:PATH`` or ``hf-hub:ID``."""
         parts = load_model(os.fspath(name))
         return cls(
-            parts,
-            generator=generator,
-            generator_options=generator_options,
-            prior=prior,
-            strength=strength,
-            detail=detail,
-            caption=caption,
-            blend=blend,
-            device=device,
-        )
+            parts, generator=generator, generator_options=generator_options, prior=prior,
+            strength=strength, detail=detail, caption=caption, blend=blend, device=device,
+        )  # fmt: skip
 
     @classmethod
     def from_parts(
@@ -200,13 +188,8 @@ class Reconstructor:
         if base is not None and not isinstance(base, Reconstructor):
             base = cls(load_model(os.fspath(base)), device="cpu")
         own = None if base is None else base.parts
-        return cls(
-            assemble(own, parts),
-            strength=strength,
-            detail=detail,
-            caption=caption,
-            device=device,
-        )
+        made = assemble(own, parts)
+        return cls(made, strength=strength, detail=detail, caption=caption, device=device)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model folder."""
@@ -307,13 +290,7 @@ class Reconstructor:
                 f"`callback_on_step_end` for the generator {self.generator.name}",
                 expected="a generator that takes steps",
             )
-        for start in range(0, len(embedding), batch_size):
-            part = embedding[start : start + batch_size]
-            columns = [
-                rendering.pictures(part, column, num_inference_steps=num_inference_steps)
-                for column in seeds[start : start + batch_size].T.tolist()
-            ]
-            yield start, np.stack(columns, axis=1)
+        yield from rendering.batches(embedding, seeds, batch_size, num_inference_steps)
 
     @property
     def rendering(self) -> Rendering:
@@ -322,41 +299,12 @@ class Reconstructor:
             self.generator,
             self.prior,
             self.strength,
-            None if self.parts.branch is None else self._start,
+            None if self.parts.branch is None else partial(start_of, self.parts, self.generator),
             self.detail if self.generator is self.parts.generator else None,
             self.parts.features_target,
             self.blend,
-            self._lowlevel_pictures if self.blend else None,
+            partial(lowlevel_pictures, self.parts) if self.blend else None,
         )
-
-    def _start(self, embedding: BrainEmbedding) -> torch.Tensor:
-        """Return what the generator starts from: latents of its own, or pictures."""
-        assert self.parts.branch is not None
-        predicted, start = self.parts.branch.init(embedding), self.parts.start
-        if isinstance(start, PublishedTarget):
-            return self._shared_latents(predicted, start)
-        latents = self.parts.structure_target is None and self.generator is self.parts.generator
-        return predicted if latents or start is None else start.decode(predicted)
-
-    def _shared_latents(self, predicted: torch.Tensor, described: PublishedTarget) -> torch.Tensor:
-        """Return latents as they are, for a generator with the autoencoder that is described."""
-        own = self.generator
-        latents = own.opened().latents if isinstance(own, OnDemand) else own.latents
-        if not shares_latents(described.shape, latents):
-            raise UsageError(
-                f"latents {described.shape} of {described.model} {described.weights} as a start "
-                f"of the generator {own.name}",
-                expected="a generator with that autoencoder, at the size it was made for",
-                remedy="--strength 1 renders without them; convert again with --with "
-                "autoencoder=FOLDER and any generator can start from their pictures",
-            )
-        return predicted
-
-    def _lowlevel_pictures(self, embedding: BrainEmbedding) -> torch.Tensor:
-        """Return decoded low-level pictures (n, 3, H, W) in 0..1."""
-        assert self.parts.branch is not None
-        assert self.parts.structure_target is not None
-        return self.parts.structure_target.decode(self.parts.branch.init(embedding))
 
     def reconstruct(
         self,
@@ -411,12 +359,9 @@ class Reconstructor:
         embedding = self.embed(items)
         seeds = picture_seeds(items, table, average=average, seed=seed, samples=samples)
         batches = self.render(
-            embedding,
-            seeds,
-            batch_size=batch_size,
-            num_inference_steps=num_inference_steps,
+            embedding, seeds, batch_size=batch_size, num_inference_steps=num_inference_steps,
             callback_on_step_end=callback_on_step_end,
-        )
+        )  # fmt: skip
         total = -(-len(items) // batch_size)
         images = np.concatenate(
             [pictures for _, pictures in progress(batches, label="rendering", total=total)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,25 @@ class Rendering:
         if self.detail is None or self.detail.blur == 0 or embedding.features is None:
             return self._draw(embedding, seeds, num_inference_steps)
         return self.lend(self.coarse(embedding, seeds, num_inference_steps), embedding)
+
+    def batches(
+        self,
+        embedding: BrainEmbedding,
+        seeds: np.ndarray[Any, Any],
+        batch_size: int,
+        num_inference_steps: int | None = None,
+    ) -> Iterator[tuple[int, Pictures]]:
+        """Yield ``(first item, pictures (n, n_samples, H, W, 3))`` for seeds (n_items, n_samples).
+
+        The same pictures in batches of any size.
+        """
+        for start in range(0, len(embedding), batch_size):
+            part = embedding[start : start + batch_size]
+            columns = [
+                self.pictures(part, column, num_inference_steps=num_inference_steps)
+                for column in seeds[start : start + batch_size].T.tolist()
+            ]
+            yield start, np.stack(columns, axis=1)
 
     def coarse(
         self,

@@ -148,7 +148,8 @@ def test_with_the_autoencoder_any_generator_starts(
         network.save_pretrained(place / "vae")
     folder = mindeye1(made, tmp_path, autoencoder=place)
     model = Reconstructor(load_model(str(folder)))
-    start = model._start(model.embed(made.voxel_recording(23)))
+    assert model.rendering.start is not None
+    start = model.rendering.start(model.embed(made.voxel_recording(23)))
     wanted = decoded(network, low_of_mindeye1(made, maths))
     torch.testing.assert_close(start, wanted, rtol=0.0, atol=1e-5)
 
