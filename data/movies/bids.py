@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -50,13 +51,20 @@ class MovieEvent:
     run: str = "01"
 
 
-def movie_event(path: str | os.PathLike[str]) -> MovieEvent | None:
+def movie_event(path: str | os.PathLike[str], *, onset_known: bool = False) -> MovieEvent | None:
     """Return the movie that the events beside a run name, None where there are no events.
+
+    Parameters
+    ----------
+    path : path
+        Of the run.
+    onset_known : bool
+        Whether events that name no movie may be passed over, as another source says when it began.
 
     Raises
     ------
     InputError
-        If they name no movie or several.
+        If they name no movie or several, or its onset is no number.
     """
     events = _events_of(Path(path))
     if events is None:
@@ -64,12 +72,16 @@ def movie_event(path: str | os.PathLike[str]) -> MovieEvent | None:
     table = read_trials(events)
     named = next((name for name in ("stimulus_id", "stim_file") if name in table), None)
     if named is None or "onset" not in table:
+        if onset_known:
+            return None
         raise InputError(
             f"{events} has no column {'onset' if named else 'stim_file or stimulus_id'}",
             expected="a row with the onset and the file of the movie",
-            remedy="add it, or give --onset and move the events away",
+            remedy="add it, or give --onset",
         )
     shown = table[~table[named].isin(["", "n/a"])].dropna(subset=[named])
+    if shown.empty and onset_known:
+        return None
     if len(shown) != 1:
         raise InputError(
             f"{events} names {len(shown)} movies",
@@ -77,16 +89,37 @@ def movie_event(path: str | os.PathLike[str]) -> MovieEvent | None:
             remedy="cut the run into one per movie, or give --onset and move the events away",
         )
     row = shown.iloc[0]
-    duration = float(row["duration"]) if "duration" in shown else float("nan")
-    repetition = float(row["repetition"]) if "repetition" in shown else float("nan")
+    onset, duration, repetition = (
+        _number(row[name], name, events) if name in shown else math.nan
+        for name in ("onset", "duration", "repetition")
+    )
+    if math.isnan(onset) and not onset_known:
+        raise InputError(
+            f"{events} does not say when the movie began",
+            expected="its onset, in seconds after the first volume",
+            remedy="write it into the table, or give --onset",
+        )
     return MovieEvent(
-        onset=float(row["onset"]),
+        onset=onset,
         duration=duration if duration > 0 else None,
         stimulus_id=Path(str(row[named])).stem if named == "stim_file" else str(row[named]),
         repetition=int(repetition) if repetition >= 1 else 1,
         split=str(row["split"]) if "split" in shown else "test",
         run=BetasFile.parse(path).entities.get("run", "01"),
     )
+
+
+def _number(value: object, name: str, events: Path) -> float:
+    """Return what a cell says, NaN for ``n/a``."""
+    text = str(value)
+    try:
+        return math.nan if text in ("", "n/a") else float(text)
+    except ValueError as error:
+        raise InputError(
+            f"{events} has the {name} {text!r}",
+            expected="a number, or n/a",
+            remedy="correct the table",
+        ) from error
 
 
 def find_showings(path: str | os.PathLike[str]) -> list[Path]:
@@ -185,8 +218,14 @@ def read_movie_run(
         volumes hold no usable numbers.
     """
     seconds = settle_repetition_time(path, tr)
-    event = movie_event(path)
+    event = movie_event(path, onset_known=onset is not None)
     recording = read_recording(path, subject=subject, space=space, roi=roi)
+    if len(recording) > 1 and not (recording.data[1:] != recording.data[0]).any():
+        raise InputError(
+            f"{path} holds {len(recording)} times the same volume",
+            expected="voxels that change from volume to volume",
+            remedy="check what made the file, and whether the mask lies on the brain",
+        )
     if onset is None:
         onset = 0.0 if event is None else event.onset
     name = movie.stimulus_id if movie is not None else event.stimulus_id if event else "movie"

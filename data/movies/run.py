@@ -168,8 +168,8 @@ class MovieRun:
         if not math.isfinite(self.onset) or self.onset >= self.seconds:
             raise InputError(
                 f"the movie {self.segment} begins {self.onset:g} s after the first volume",
-                expected=f"before the run ends: {len(self.recording)} volumes of {self.tr:g} s "
-                f"are {self.seconds:g} s",
+                expected=f"before the run ends, {self.seconds:g} s after it "
+                f"({_volumes(len(self))} of {self.tr:g} s)",
                 remedy="check --onset (seconds after the first volume, negative where the movie "
                 "was running already)",
             )
@@ -241,14 +241,21 @@ class MovieRun:
                 expected="positive lengths in seconds",
             )
         end = self.seconds - self.onset if self.duration is None else self.duration
+        if end + SAME < length:
+            raise InputError(
+                f"{self.segment} lasts {end:g} s" if self.duration is not None
+                else f"the run of {self.segment} goes on for {end:g} s after the movie began",
+                expected=f"at least one clip of {length:g} s",
+                remedy="check the movie, --tr and --onset, or use shorter clips",
+            )  # fmt: skip
         start = np.arange(math.floor((end - length) / step + SAME) + 1) * step
         count = max(1, round(window / self.tr))
         first = np.floor((start + delay + self.onset) / self.tr + 0.5 + SAME).astype(np.int64)
         there = (first >= 0) & (first + count <= len(self))
         if not there.any():
             raise InputError(
-                f"the run of {self.segment} has {len(self)} volumes ({self.seconds:g} s), none of "
-                f"them the {count} that tell of a clip of {length:g} s",
+                f"the run of {self.segment} has {_volumes(len(self))} ({self.seconds:g} s), none "
+                f"of them the {count} that tell of a clip of {length:g} s",
                 expected=f"a run that goes on for at least {delay + window:g} s after the start "
                 f"of a clip, the movie beginning {self.onset:g} s after the first volume",
                 remedy="check --tr, --onset and the delay, or use shorter clips",
@@ -277,6 +284,10 @@ class MovieRun:
         before = np.searchsorted(cuts, start + SAME, side="right")
         after = np.searchsorted(cuts, start + length - SAME, side="left")
         return before, np.maximum(before, after)
+
+
+def _volumes(count: int) -> str:
+    return f"{count} volume{'' if count == 1 else 's'}"
 
 
 def _scene_names(segment: str, before: Array, after: Array) -> Array:

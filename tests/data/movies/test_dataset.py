@@ -162,3 +162,55 @@ def test_volumes_of_nan_are_one_message(tmp_path: Path) -> None:
     space = VoxelSpace((2, 2, 2), np.arange(8), np.eye(4))
     with pytest.raises(InputError, match="NaN or infinity"):
         read_movie_run(path, subject="01", space=space)
+
+
+def test_a_header_that_nobody_filled_in_contradicts_nobody(tmp_path: Path) -> None:
+    """Writers of NIfTI leave 1 and no unit where no TR was given."""
+    path = volume(tmp_path / "a.nii.gz", 1.0, "unknown")
+    assert settle_repetition_time(path, None) == 1.0
+    assert settle_repetition_time(path, 2.0) == 2.0
+    write_json(tmp_path / "a.json", {"RepetitionTime": 2.0})
+    assert settle_repetition_time(path, None) == 2.0
+    with pytest.raises(InputError, match=r"--tr is 3 s and .* states 2 s"):
+        settle_repetition_time(path, 3.0)
+
+
+def test_what_is_no_run_is_told_by_what_it_is(tmp_path: Path) -> None:
+    space = VoxelSpace((2, 2, 2), np.arange(8), np.eye(4))
+
+    def refused(path: Path, match: str) -> None:
+        with pytest.raises(InputError, match=match):
+            read_movie_run(path, subject="01", space=space)
+
+    refused(tmp_path / "nothing.nii.gz", "there is no file")
+    refused(tmp_path / "nothing.npy", "there is no file")
+    refused(tmp_path, "is a folder")
+    write_text(tmp_path / "text.nii.gz", "no volumes")
+    refused(tmp_path / "text.nii.gz", "is damaged or is not")
+    nib.save(nib.Nifti1Image(np.ones((2, 2, 2), np.float32), np.eye(4)), tmp_path / "map.nii.gz")
+    refused(tmp_path / "map.nii.gz", r"a single volume of the shape \(2, 2, 2\)")
+    still = nib.Nifti1Image(np.ones((2, 2, 2, 5), np.float32), np.eye(4))
+    nib.save(still, tmp_path / "still.nii.gz")
+    refused(tmp_path / "still.nii.gz", "5 times the same volume")
+
+
+@pytest.mark.parametrize(
+    ("table", "message", "enough"),
+    [
+        ("onset\tduration\tstim_file\nfour\t4\ta.mp4\n", "the onset 'four'", False),
+        ("onset\tduration\tstim_file\n0\tlong\ta.mp4\n", "the duration 'long'", False),
+        ("onset\tduration\tstim_file\nn/a\t4\ta.mp4\n", "when the movie began", True),
+        ("onset\tduration\ttrial_type\n0\t4\tmovie\n", "no column stim_file", True),
+        ("onset\tduration\tstim_file\n0\t4\tn/a\n", "names 0 movies", True),
+    ],
+)
+def test_events_that_say_too_little_are_enough_where_the_onset_is_given(
+    tmp_path: Path, table: str, message: str, enough: bool
+) -> None:
+    path = volume(tmp_path / "sub-01_task-m_bold.nii.gz", 1.0)
+    write_text(tmp_path / "sub-01_task-m_events.tsv", table)
+    space = VoxelSpace((2, 2, 2), np.arange(8), np.eye(4))
+    with pytest.raises(InputError, match=message):
+        read_movie_run(path, subject="01", space=space)
+    if enough:
+        assert read_movie_run(path, subject="01", space=space, onset=1.0).onset == 1.0
