@@ -11,28 +11,31 @@ everywhere and shares it out by itself (losses that compare items with one anoth
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import PositiveFloat, PositiveInt
-
-from phosphene.config import Config
-from phosphene.errors import AssetError, UsageError, check_option
+from phosphene.errors import UsageError
+from phosphene.pipelines.training.checkpoint import Checkpoint, Progress
+from phosphene.pipelines.training.engine_config import (
+    EngineConfig,
+    Schedule,
+    check_possible,
+    config_hash,
+)
 from phosphene.progress import progress
-from phosphene.schemas import TrainingState
 from phosphene.seeds import item_seed
-from phosphene.storage import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import PartialState
+    from accelerate import Accelerator, PartialState
 
-__all__ = ["EngineConfig", "TrainingResult", "processes", "train"]
+__all__ = ["EngineConfig", "Schedule", "TrainingResult", "processes", "train"]
 
 # (model, batch, generator, share of training done 0..1) -> named scalars with "loss" among them
 Objective = Callable[
@@ -49,38 +52,6 @@ def processes() -> PartialState:
     # Without a GPU they do so only where the CPU is asked for; alone, a process may choose.
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return PartialState(cpu=several and not torch.cuda.is_available())
-
-
-Schedule = Literal[
-    "constant", "constant_with_warmup", "cosine", "cosine_with_restarts", "linear", "polynomial"
-]
-
-
-class EngineConfig(Config):
-    """Settings of every gradient training.
-
-    ``schedule`` is one of diffusers. ``precision`` fp16 needs a GPU, bf16 does not. ``trackers``
-    are those of accelerate, by name: ``tensorboard``, ``wandb``, ``mlflow`` and others. Without
-    ``epochs``, as many are run as make about ``steps`` steps, and twenty at least. With
-    ``patience``, a training ends after so many epochs without a better validation score. With
-    ``accumulate``, each batch goes through the network in so many parts.
-    """
-
-    epochs: PositiveInt | None = None
-    steps: PositiveInt = 1500
-    batch_size: PositiveInt = 64
-    learning_rate: PositiveFloat = 1e-3
-    weight_decay: float = 0.0
-    schedule: Schedule = "cosine"
-    warmup_steps: int = 0
-    ema_decay: float = 0.0
-    gradient_clip: float = 1.0
-    precision: Literal["no", "bf16", "fp16"] = "no"
-    checkpoint_every: PositiveInt = 200
-    trackers: tuple[str, ...] = ()
-    patience: PositiveInt | None = None
-    accumulate: PositiveInt = 1
-    seed: int = 0
 
 
 @dataclass
@@ -130,15 +101,41 @@ def train(
         after each epoch.
     """
     loop = _Loop(model, data, objective, config, folder, validate)
-    loop.restore()
-    epochs = range(loop.epoch, loop.epochs)
+    epochs = range(loop.now.epoch, loop.epochs)
     for _ in progress(epochs, label=label, total=len(epochs)):
         if loop.exhausted:
             break
         loop.run_epoch()
     for tracker in loop.accelerator.trackers:  # `end_training` would part the processes as well
         tracker.finish()
-    return TrainingResult(state=loop.kept(), history=loop.history, best_step=loop.best_step)
+    now = loop.now
+    return TrainingResult(state=loop.kept(), history=now.history, best_step=now.best_step)
+
+
+def _accelerator(config: EngineConfig, folder: Path) -> Accelerator:
+    """Return an accelerator of the precision and with the trackers that are asked for."""
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate.state import AcceleratorState
+
+    processes()
+    # One training may follow another of a different precision; accelerate keeps the first.
+    AcceleratorState._reset_state()
+    check_possible(config)
+    accelerator = Accelerator(
+        mixed_precision=config.precision,
+        log_with=list(config.trackers) or None,
+        project_dir=str(folder / "logs"),
+        # Not every batch has every subject.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    if config.trackers:
+        flat = {
+            key: value
+            for key, value in config.model_dump().items()
+            if isinstance(value, int | float | str)
+        }
+        accelerator.init_trackers("phosphene", config=flat)
+    return accelerator
 
 
 class _Loop:
@@ -154,30 +151,17 @@ class _Loop:
         validate: Callable[[torch.nn.Module], float] | None,
     ) -> None:
         import torch
-        from accelerate import Accelerator, DistributedDataParallelKwargs
-        from accelerate.state import AcceleratorState
         from diffusers.optimization import get_scheduler
         from diffusers.training_utils import EMAModel
 
         self.config, self.objective, self.validate = config, objective, validate
-        self.checkpoint = folder / "checkpoint"
         self.n_items = len(next(iter(data.values())))
         if self.n_items == 0 or any(len(t) != self.n_items for t in data.values()):
             raise UsageError(f"training data of lengths {[len(t) for t in data.values()]}")
         self.steps_per_epoch = math.ceil(self.n_items / config.batch_size)
         self.epochs = config.epochs or max(20, round(config.steps / self.steps_per_epoch))
         self.total_steps = self.steps_per_epoch * self.epochs
-        processes()
-        # One training may follow another of a different precision; accelerate keeps the first.
-        AcceleratorState._reset_state()
-        _check_possible(config)
-        self.accelerator = Accelerator(
-            mixed_precision=config.precision,
-            log_with=list(config.trackers) or None,
-            project_dir=str(folder / "logs"),
-            # Not every batch has every subject.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
+        self.accelerator = _accelerator(config, folder)
         optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -192,18 +176,13 @@ class _Loop:
             EMAModel(model.parameters(), decay=config.ema_decay) if config.ema_decay > 0 else None
         )
         self.data = {name: t.to(self.accelerator.device) for name, t in data.items()}
-        if config.trackers:
-            flat = {
-                key: value
-                for key, value in config.model_dump().items()
-                if isinstance(value, int | float | str)
-            }
-            self.accelerator.init_trackers("phosphene", config=flat)
-        self.step, self.epoch, self.best_step, self.saved_step = 0, 0, 0, 0
-        self.best: float | None = None
-        self.best_state: dict[str, Any] | None = None
-        self.history: list[dict[str, float]] = []
-        self.sums: dict[str, float] = {}
+        self.checkpoint = Checkpoint(
+            folder / "checkpoint", config_hash(config),
+            model=self.accelerator.unwrap_model(self.model), optimizer=self.optimizer,
+            scheduler=self.scheduler, ema=self.ema,
+        )  # fmt: skip
+        self.now = self.checkpoint.restore() or Progress()
+        self.saved_step = self.now.step
 
     def run_epoch(self) -> None:
         """Go through the rest of the current epoch, then validate."""
@@ -211,19 +190,19 @@ class _Loop:
 
         order = self._order().to(self.accelerator.device)
         self.model.train()
-        done = self.step - self.epoch * self.steps_per_epoch
+        done = self.now.step - self.now.epoch * self.steps_per_epoch
         steps = order.split(self.config.batch_size)[done:]
         parts = (own for rows in steps for _, own, _ in self._parts(rows))
         more = getattr(self.objective, "gather", None)
-        batches = gathered(self.data, parts, more and partial(more, epoch=self.epoch))
+        batches = gathered(self.data, parts, more and partial(more, epoch=self.now.epoch))
         for position, rows in enumerate(steps, start=done):
             self._one_step(rows, batches)
             inside = position + 1 < self.steps_per_epoch
-            if inside and self.step - self.saved_step >= self.config.checkpoint_every:
+            if inside and self.now.step - self.saved_step >= self.config.checkpoint_every:
                 self.save()
         self._end_epoch()
-        last = self.epoch == self.epochs or self.exhausted
-        if last or self.step - self.saved_step >= self.config.checkpoint_every:
+        last = self.now.epoch == self.epochs or self.exhausted
+        if last or self.now.step - self.saved_step >= self.config.checkpoint_every:
             self.save()
 
     def _order(self) -> torch.Tensor:
@@ -233,10 +212,10 @@ class _Loop:
         wanted = getattr(self.objective, "order", None)
         found: torch.Tensor | None = None
         if wanted is not None:
-            found = wanted(self.config.seed, self.epoch)
+            found = wanted(self.config.seed, self.now.epoch)
         if found is not None:
             return found
-        seed = item_seed(self.config.seed, "order", "epoch", self.epoch)
+        seed = item_seed(self.config.seed, "order", "epoch", self.now.epoch)
         return torch.randperm(self.n_items, generator=torch.Generator().manual_seed(seed))
 
     @property
@@ -244,19 +223,20 @@ class _Loop:
         """Whether validation has not become better for as long as is waited for."""
         if self.config.patience is None or self.validate is None:
             return False
-        return self.epoch - self.best_step // self.steps_per_epoch >= self.config.patience
+        return self.now.epoch - self.now.best_step // self.steps_per_epoch >= self.config.patience
 
     def _one_step(self, rows: torch.Tensor, batches: Iterator[Mapping[str, torch.Tensor]]) -> None:
         import torch
 
         device, rank = self.accelerator.device, self.accelerator.process_index
+        step = self.now.step
         apart = rank > 0 and not self._whole_batch  # else all processes draw the same
         seed = item_seed(
-            self.config.seed, "noise", f"step, process {rank}" if apart else "step", self.step
+            self.config.seed, "noise", f"step, process {rank}" if apart else "step", step
         )
         generator = torch.Generator(device=device).manual_seed(seed)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            torch.manual_seed(item_seed(self.config.seed, "dropout", f"process {rank}", self.step))
+            torch.manual_seed(item_seed(self.config.seed, "dropout", f"process {rank}", step))
             self._accumulate(rows, batches, generator)
         if self.config.gradient_clip > 0:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
@@ -265,7 +245,7 @@ class _Loop:
         self.optimizer.zero_grad()
         if self.ema is not None:
             self.ema.step(self.model.parameters())
-        self.step += 1
+        self.now.step += 1
 
     def _parts(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
         """Return the parts of a batch, of each this process's own rows and their weight."""
@@ -278,20 +258,19 @@ class _Loop:
         generator: torch.Generator,
     ) -> None:
         """Add up the gradient of one batch, part by part."""
-        import contextlib
-
         parts = self._parts(rows)
         for number, (part, _, weight) in enumerate(parts):
             batch = next(batches)
             last = number + 1 == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 with self.accelerator.autocast():
-                    share = self.step / self.total_steps
+                    share = self.now.step / self.total_steps
                     terms = self.objective(self.model, batch, generator, share)
                 self._check_finite(terms["loss"])
                 self.accelerator.backward(terms["loss"] * (weight * len(part) / len(rows)))
+            sums = self.now.sums
             for name, value in terms.items():
-                self.sums[name] = self.sums.get(name, 0.0) + float(value.detach()) * len(part)
+                sums[name] = sums.get(name, 0.0) + float(value.detach()) * len(part)
 
     @property
     def _whole_batch(self) -> bool:
@@ -312,162 +291,59 @@ class _Loop:
 
         if not torch.isfinite(loss):
             raise UsageError(
-                f"the training loss is not finite at step {self.step}",
+                f"the training loss is not finite at step {self.now.step}",
                 expected="a loss that falls",
                 remedy="use a smaller learning rate (--set training.learning_rate=...)",
             )
 
     def _end_epoch(self) -> None:
-        row = {name: total / self.n_items for name, total in self.sums.items()}
-        self.sums = {}
-        self.epoch += 1
+        now = self.now
+        row = {name: total / self.n_items for name, total in now.sums.items()}
+        now.sums = {}
+        now.epoch += 1
         if self.validate is not None:
-            score = self._validated()
+            score = self._validated(self.validate)
             row["validation"] = score
-            if self.best is None or score < self.best:
-                self.best, self.best_step, self.best_state = score, self.step, self._weights()
+            if now.best is None or score < now.best:
+                now.best, now.best_step, now.best_state = score, now.step, self._weights()
         else:
-            self.best_step = self.step
-        self.history.append({"epoch": float(self.epoch), **row})
+            now.best_step = now.step
+        now.history.append({"epoch": float(now.epoch), **row})
         if self.config.trackers:
-            self.accelerator.log(row, step=self.step)
+            self.accelerator.log(row, step=now.step)
 
-    def _validated(self) -> float:
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Let the model have its averaged weights for a while, where there are any."""
+        if self.ema is None:
+            yield
+            return
+        self.ema.store(self.model.parameters())
+        self.ema.copy_to(self.model.parameters())
+        yield
+        self.ema.restore(self.model.parameters())
+
+    def _validated(self, validate: Callable[[torch.nn.Module], float]) -> float:
         import torch
 
-        if self.validate is None:
-            raise UsageError("validation was asked for without a function")
         self.model.eval()
-        if self.ema is not None:
-            self.ema.store(self.model.parameters())
-            self.ema.copy_to(self.model.parameters())
-        with torch.no_grad():
-            score = self.validate(self.model)
-        if self.ema is not None:
-            self.ema.restore(self.model.parameters())
+        with self._averaged(), torch.no_grad():
+            score = validate(self.model)
         self.model.train()
         return score
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """Return a copy of the (averaged) weights."""
-        if self.ema is not None:
-            self.ema.store(self.model.parameters())
-            self.ema.copy_to(self.model.parameters())
-        plain = self.accelerator.unwrap_model(self.model)
-        state = {name: t.detach().cpu().clone() for name, t in plain.state_dict().items()}
-        if self.ema is not None:
-            self.ema.restore(self.model.parameters())
-        return state
+        with self._averaged():
+            plain = self.accelerator.unwrap_model(self.model)
+            return {name: t.detach().cpu().clone() for name, t in plain.state_dict().items()}
 
     def kept(self) -> dict[str, torch.Tensor]:
         """Return the weights to keep: the best validated ones, or the last."""
-        return self._weights() if self.best_state is None else self.best_state
+        return self._weights() if self.now.best_state is None else self.now.best_state
 
     def save(self) -> None:
-        """Write the checkpoint under a new name, then let ``state.json`` point to it."""
-        if not self.accelerator.is_main_process:
-            return
-        plain = self.accelerator.unwrap_model(self.model)
-        tensors = {f"model.{name}": t for name, t in plain.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        if self.ema is not None:
-            tensors |= {f"ema.{i}": t for i, t in enumerate(self.ema.shadow_params)}
-        if self.best_state is not None:
-            tensors |= {f"best.{name}": t for name, t in self.best_state.items()}
-        self.checkpoint.mkdir(parents=True, exist_ok=True)
-        name = f"step-{self.step:08d}.safetensors"
-        save_tensors(self.checkpoint / name, {key: t.clone() for key, t in tensors.items()})
-        TrainingState(
-            config_hash=_config_hash(self.config),
-            weights=name,
-            step=self.step,
-            epoch=self.epoch,
-            best_score=self.best,
-            best_step=self.best_step,
-            history=self.history,
-            sums=self.sums,
-            scheduler={
-                key: value
-                for key, value in self.scheduler.state_dict().items()
-                if key != "lr_lambdas"
-            },
-            ema_steps=0 if self.ema is None else int(self.ema.optimization_step),
-        ).save(self.checkpoint / "state.json")
-        self.saved_step = self.step
-        for old in self.checkpoint.glob("step-*.safetensors"):
-            if old.name != name:
-                old.unlink()
-
-    def restore(self) -> None:
-        """Go on from the checkpoint, if there is one of the same configuration."""
-        path = self.checkpoint / "state.json"
-        if not path.is_file():
-            return
-        state = TrainingState.load(path)
-        if state.config_hash != _config_hash(self.config):
-            raise UsageError(
-                f"the checkpoint in {self.checkpoint} was made with other training settings",
-                expected="the same settings as the interrupted training",
-                remedy="repeat the first command with --resume, or choose another --output",
-            )
-        tensors = load_tensors(self.checkpoint / state.weights)
-        parts: dict[str, dict[str, torch.Tensor]] = {}
-        for key, value in tensors.items():
-            part, _, name = key.partition(".")
-            parts.setdefault(part, {})[name] = value
-        self.accelerator.unwrap_model(self.model).load_state_dict(parts["model"])
-        optimizer = self.optimizer.state_dict()
-        optimizer["state"] = {}
-        for key, value in parts.get("optimizer", {}).items():
-            index, _, name = key.partition(".")
-            optimizer["state"].setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict(optimizer)
-        self.scheduler.load_state_dict(state.scheduler | {"lr_lambdas": [None]})
-        for group, rate in zip(
-            self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True
-        ):
-            group["lr"] = rate
-        if self.ema is not None:
-            self.ema.shadow_params = [
-                parts["ema"][str(i)].to(self.accelerator.device) for i in range(len(parts["ema"]))
-            ]
-            self.ema.optimization_step = state.ema_steps
-        self.best_state = parts.get("best")
-        self.step, self.epoch, self.best = state.step, state.epoch, state.best_score
-        self.saved_step = state.step
-        self.best_step, self.history = state.best_step, list(state.history)
-        self.sums = dict(state.sums)
-
-
-def _check_possible(config: EngineConfig) -> None:
-    """Refuse a precision or a tracker that this machine does not have, before anything starts."""
-    import torch
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-
-    if config.precision == "fp16" and not torch.cuda.is_available():
-        raise UsageError(
-            "`precision` is fp16 on a machine without a GPU",
-            expected="no or bf16",
-            remedy="set training.precision=bf16, which needs no scaling of the loss",
-        )
-    available = {str(one) for one in get_available_trackers()} if config.trackers else set()
-    for name in config.trackers:
-        check_option("trackers", name, sorted(LOGGER_TYPE_TO_CLASS))
-        if name not in available:
-            raise AssetError(
-                f"the tracker {name} is not installed",
-                expected=f"one of {', '.join(sorted(available)) or 'none'}",
-                remedy=f"pip install {name}, or leave training.trackers out",
-            )
-
-
-# Settings that came later. At their defaults they change nothing, and older checkpoints fit.
-LATER: dict[str, Any] = {"patience": None, "accumulate": 1}
-
-
-def _config_hash(config: EngineConfig) -> str:
-    from phosphene.storage import hash_bytes
-
-    unchanged = {name for name, default in LATER.items() if getattr(config, name) == default}
-    return hash_bytes(config.model_dump_json(exclude=unchanged).encode())[:16]
+        """Write the checkpoint; of several processes one does."""
+        if self.accelerator.is_main_process:
+            self.checkpoint.save(self.now)
+            self.saved_step = self.now.step

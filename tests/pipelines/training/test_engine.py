@@ -227,13 +227,13 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(tmp_path: Path) -> None:
 
 def test_settings_that_came_later_leave_older_checkpoints_valid() -> None:
     """A checkpoint of a release without them has this hash in its state."""
-    from phosphene.pipelines.training.engine import _config_hash
+    from phosphene.pipelines.training.engine_config import config_hash
     from phosphene.storage import hash_bytes
 
     text = CONFIG.model_dump_json(exclude={"patience", "accumulate"})
-    assert _config_hash(CONFIG) == hash_bytes(text.encode())[:16]
+    assert config_hash(CONFIG) == hash_bytes(text.encode())[:16]
     for name in ("patience", "accumulate"):
-        assert _config_hash(CONFIG.model_copy(update={name: 3})) != _config_hash(CONFIG)
+        assert config_hash(CONFIG.model_copy(update={name: 3})) != config_hash(CONFIG)
 
 
 Step = tuple[float, float, list[float]]  # rate, norm of the gradient, weights
