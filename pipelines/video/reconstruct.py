@@ -43,6 +43,7 @@ __all__ = ["VideoConfig", "reconstruct_video"]
 
 Array = np.ndarray[Any, Any]
 DEFAULT_BATCH = 16
+LONGEST_REST = 20.0  # seconds that a run may go on after its movie where no events say more
 
 
 class VideoConfig(Config):
@@ -208,7 +209,7 @@ def _read(config: VideoConfig, space: VoxelSpace) -> tuple[MovieRun, Movie | Non
             onset=config.onset,
             movie=movie,
         )
-        _check_length(run, movie, file)
+        _check_length(run, movie, file, onset_known=config.onset is not None)
         runs.append(run)
     return average_runs(runs), movie
 
@@ -245,15 +246,24 @@ def _true_movie(truth: str, source: str) -> Movie:
     )
 
 
-def _check_length(run: MovieRun, movie: Movie | None, source: str) -> None:
+def _check_length(run: MovieRun, movie: Movie | None, source: str, *, onset_known: bool) -> None:
     """Refuse a movie of another length than the events or the run have room for."""
-    event = movie_event(source)
     if movie is None or run.duration is None:
         return
-    if event is not None and event.duration and abs(event.duration - run.duration) > run.tr:
+    event = movie_event(source, onset_known=onset_known)
+    said = None if event is None else event.duration
+    after = run.seconds - run.onset - run.duration
+    if said is None and after > LONGEST_REST:
         raise InputError(
-            f"{movie.path} lasts {run.duration:g} s and the events of {source} say "
-            f"{event.duration:g} s",
+            f"the run {source} goes on for {after:g} s after the movie {movie.path} "
+            f"({run.duration:g} s, beginning {run.onset:g} s after the first volume)",
+            expected=f"run and movie of one length, up to {LONGEST_REST:g} s of rest at the end",
+            remedy="check which movie it is; where the run shows more than it, say so in an "
+            "_events.tsv beside the run, with onset, duration and stim_file of this movie",
+        )
+    if event is not None and said and abs(said - run.duration) > run.tr:
+        raise InputError(
+            f"{movie.path} lasts {run.duration:g} s and the events of {source} say {said:g} s",
             expected="the movie that was shown, whole",
             remedy="check which movie belongs to this run",
         )

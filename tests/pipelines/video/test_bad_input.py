@@ -46,6 +46,17 @@ def _long_movie(folder: Path, data: np.ndarray) -> list[Any]:
     return _saved(folder, data, "--tr", "1", "--truth", folder / "long.mp4")
 
 
+def _short_movie(folder: Path, data: np.ndarray) -> list[Any]:
+    write_movie(folder / "short.mp4", np.zeros((12, 16, 16, 3), np.uint8), 4.0)
+    data = np.concatenate([data, data])
+    return _saved(folder, data, "--tr", "1", "--truth", folder / "short.mp4")
+
+
+def _trailer(folder: Path, data: np.ndarray) -> list[Any]:
+    write_movie(folder / "trailer.mp4", np.zeros((2, 16, 16, 3), np.uint8), 4.0)
+    return _saved(folder, data, "--tr", "1", "--truth", folder / "trailer.mp4")
+
+
 def _frames_at(folder: Path, places: list[int], name: str = "m.mp4") -> Path:
     with av.open(str(folder / name), "w") as container:
         stream: Any = container.add_stream("libvpx-vp9", rate=4)
@@ -102,6 +113,8 @@ CASES: dict[str, tuple[Change, tuple[str, ...]]] = {
         ("a movie that is running during the run",),
     ),
     "movie longer than the run": (_long_movie, ("before the movie", "as long as the movie")),
+    "movie shorter than the run": (_short_movie, ("after the movie", "of one length")),
+    "movie shorter than a clip": (_trailer, ("lasts 0.5 s", "at least one clip of 2 s")),
     "variable frame rate": (_uneven, ("variable frame rate", "ffmpeg")),
     "unknown codec": (_unknown_codec, ("m.mp4",)),
     "no video": (_no_video, ("sound.avi",)),
