@@ -19,6 +19,7 @@ import numpy as np
 from phosphene.data.movies.dataset import Movie, MovieDataset, write_movie_dataset
 from phosphene.data.movies.frames import MOVIE_SUFFIXES, open_movie, write_movie
 from phosphene.data.movies.run import MovieRun
+from phosphene.data.readers.damage import existing_folder
 from phosphene.data.readers.restricted_pickle import load_plain_pickle
 from phosphene.errors import InputError, UsageError, check_option
 from phosphene.progress import progress
@@ -93,9 +94,7 @@ def prepare_algonauts2021(
             f"movies of {settings.size} pixels at {settings.fps:g} frames per second",
             expected="an even side of 16 or more, and 1 to 30 frames per second",
         )
-    root = Path(source)
-    if not root.is_dir():
-        raise InputError(f"there is no folder {source}", EXPECTED, "check --source")
+    root = existing_folder(source, EXPECTED)
     track, folders = _folders(root, settings)
     wanted = settings.subjects or tuple(sorted(folders))
     notes, n_clips = [f"track: {track}"], 0

@@ -43,6 +43,7 @@ TRIMMED_START, TRIMMED_VOLUMES = 4.0, 240
 DEGREE = 4  # of the polynomial that is taken out of every voxel
 EXCLUDED = {("03", "test2", 9)}  # it lags the movie by about 10 s
 FORMS = ("cifti", "mni")
+SUBJECT = re.compile(r"sub(?:ject)?[-_]?0*(?P<number>\d+)", re.IGNORECASE)
 NAME = re.compile(r"(?P<segment>(?:seg|test)\d+)_(?P<repetition>\d+)(?=[^\d])")
 SUFFIXES = {"cifti": (".dtseries.nii",), "mni": (".nii", ".nii.gz")}
 
@@ -87,16 +88,11 @@ def find_official_runs(source: str | os.PathLike[str], form: str) -> dict[str, l
     Parameters
     ----------
     source : path
-        The folder ``video_fmri_dataset``, the one above it, or that of one subject.
+        The folder ``video_fmri_dataset``, the one above it, that of one subject, or its ``fmri``.
     form : {"cifti", "mni"}
     """
-    root = Path(source)
-    inner = root / "video_fmri_dataset"
-    base = inner if inner.is_dir() else root
-    folders = sorted(base.glob("subject[0-9]*")) or [base] * base.name.startswith("subject")
     found: dict[str, list[OfficialRun]] = {}
-    for folder in folders:
-        number = re.sub(r"\D", "", folder.name)
+    for folder, label in _subject_folders(Path(source)):
         runs: dict[tuple[str, int], OfficialRun] = {}
         for path in sorted(folder.glob(f"fmri/*/{form}/*")):
             name = NAME.match(path.name)
@@ -104,16 +100,34 @@ def find_official_runs(source: str | os.PathLike[str], form: str) -> dict[str, l
                 continue
             if form == "mni" and path.name.endswith(SUFFIXES["cifti"]):
                 continue
-            run = OfficialRun(path, f"{int(number):02d}", name["segment"], int(name["repetition"]))
+            run = OfficialRun(path, label, name["segment"], int(name["repetition"]))
             if runs.setdefault((run.segment, run.repetition), run) is not run:
                 raise InputError(
                     f"{path.parent} has two files of repetition {run.repetition}",
                     expected="one per repetition",
                     remedy="move the other one away",
                 )
+        if runs and label in found:
+            raise InputError(
+                f"{source} holds subject {label} twice, once in {folder}",
+                expected="one folder per subject",
+                remedy="name one of them with --source",
+            )
         if runs:
-            found[f"{int(number):02d}"] = sorted(runs.values(), key=lambda run: run.order)
+            found[label] = sorted(runs.values(), key=lambda run: run.order)
     return found
+
+
+def _subject_folders(root: Path) -> list[tuple[Path, str]]:
+    """Return the folders named after subjects: this one, those in it or, failing them, deeper."""
+    own = root.resolve()
+    own = own.parent if own.name == "fmri" else own
+    for places in ([own], sorted(root.iterdir()), sorted(root.glob("*/*"))):
+        named = [(path, SUBJECT.fullmatch(path.name)) for path in places if path.is_dir()]
+        found = [(path, f"{int(name['number']):02d}") for path, name in named if name is not None]
+        if found:
+            return found
+    return []
 
 
 def start_of_run(n_volumes: int, where: str) -> float:
@@ -186,7 +200,7 @@ def read_official_run(
     """
     from phosphene.data.readers import read_recording
 
-    settle_repetition_time(run.path, TR)
+    settle_repetition_time(run.path, TR, by="the TR of CC2017")
     if space is None and roi is None:
         space = cortex_of(run.path) if run.path.name.endswith(SUFFIXES["cifti"]) else None
         if space is None:

@@ -26,6 +26,7 @@ from phosphene.data.movies.cc2017_tensors import find_tensors, frames_of, showin
 from phosphene.data.movies.dataset import TIME
 from phosphene.data.movies.frames import MovieFile, write_movie
 from phosphene.data.movies.reproducible import FEWEST, repeat_correlation, reproducible_voxels
+from phosphene.data.readers.damage import existing_folder
 from phosphene.errors import InputError, UsageError, check_option
 from phosphene.progress import progress
 
@@ -119,13 +120,12 @@ def prepare_cc2017(
             f"alpha is {settings.alpha} and validation {settings.validation}",
             expected="a p-value between 0 and 1, and a number of segments",
         )
-    if not Path(source).is_dir():
-        raise InputError(f"there is no folder {source}", EXPECTED, "check --source")
-    form, sources = _sources(Path(source), settings)
+    root = existing_folder(source, EXPECTED)
+    form, sources = _sources(root, settings)
     notes = [f"form: {form}"]
     for one in sources:
         notes += [f"subject {one.subject}: {note}" for note in _write(one, Path(output), settings)]
-    notes += _add_movies(Path(source), Path(output), settings, form)
+    notes += _add_movies(root, Path(output), settings, form)
     return CanonicalDataset.open(output), notes
 
 
@@ -157,13 +157,13 @@ def _chosen(there: list[str], wanted: tuple[str, ...], root: Path) -> list[str]:
 
 
 def _official(runs: list[OfficialRun], settings: CC2017Settings) -> _Source:
-    kept = [run for run in runs if not run.excluded]
+    kept, subject = [run for run in runs if not run.excluded], runs[0].subject
     notes = [
         f"{run.segment} repetition {run.repetition} left out: it lags the movie by about 10 s"
         for run in runs
         if run.excluded
     ]
-    found = _Source(kept[0].subject, lambda: iter(()), lambda: iter(()), notes)
+    found = _Source(subject, lambda: iter(()), lambda: iter(()), notes)
 
     def load(run: OfficialRun) -> tuple[Array, float]:
         data, start, found.space = read_official_run(
@@ -264,11 +264,15 @@ def _write(source: _Source, output: Path, settings: CC2017Settings) -> list[str]
         blocks.append(part.astype(settings.dtype))
         tables.append(_table(segment, repetition, start, len(part), number))
     if not blocks or width is None:
-        raise InputError(f"subject {source.subject} has no runs", EXPECTED)
+        left_out = f" but what is left out: {'; '.join(source.notes)}" if source.notes else ""
+        raise InputError(
+            f"subject {source.subject} has no runs{left_out}",
+            EXPECTED,
+            "add runs, or choose other subjects with --subject",
+        )
     trials = pd.concat(tables, ignore_index=True)
-    trials["split"] = trials["stimulus_id"].map(
-        _splits(list(dict.fromkeys(trials["stimulus_id"])), settings.validation)
-    )
+    splits = _splits(list(dict.fromkeys(trials["stimulus_id"])), settings.validation)
+    trials["split"] = trials["stimulus_id"].map(splits)
     space = source.space or VoxelSpace.columns(width)
     if chosen is not None:
         space = replace(space, indices=space.indices[chosen])
@@ -279,7 +283,13 @@ def _write(source: _Source, output: Path, settings: CC2017Settings) -> list[str]
         output, recording, None, name="cc2017", licence="CC0", source="Wen et al. 2018",
         dtype=settings.dtype,  # type: ignore[arg-type]
     )  # fmt: skip
-    return [*source.notes, said, f"{len(tables)} runs, {len(trials)} volumes"]
+    held_out = ", ".join(name for name, split in splits.items() if split == "validation")
+    return [
+        *source.notes,
+        said,
+        f"validation: {held_out or 'none, as there are too few training segments'}",
+        f"{len(tables)} runs, {len(trials)} volumes",
+    ]
 
 
 def _table(segment: str, repetition: int, start: float, n: int, number: int) -> pd.DataFrame:
@@ -312,9 +322,10 @@ def _splits(segments: list[str], validation: int) -> dict[str, str]:
 
 def _add_movies(root: Path, output: Path, settings: CC2017Settings, form: str) -> list[str]:
     """Put the movies into the dataset; frames in tensors become movies."""
-    inner = root / "video_fmri_dataset"
+    inner, own = root / "video_fmri_dataset", root.resolve()
+    places = [root, inner, *own.parents[:2]]
     folders = [settings.movies] if settings.movies is not None else [
-        root / "stimuli", inner / "stimuli", root.parent / "stimuli", root / "movies", root, inner,
+        *(place / name for place in places for name in ("stimuli", "movies")), root, inner,
     ]  # fmt: skip
 
     def find(segment: str) -> Path | None:

@@ -8,7 +8,9 @@ clip, trimmed in the usual way (volume j began at second 4 + 2 j of its segment)
 from __future__ import annotations
 
 import os
+import pickle
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,9 @@ def read_tensor(path: Path) -> torch.Tensor:
     """
     for mapped in (True, False):
         try:
-            value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of how a file was pickled, before it is refused
+                value = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
             break
         except RuntimeError as error:  # the form of before torch 1.6 cannot be mapped
             if not mapped:
@@ -61,7 +65,10 @@ def read_tensor(path: Path) -> torch.Tensor:
 
 
 def _not_a_tensor(path: Path, error: Exception) -> InputError:
+    # What torch says of a pickle it refuses is how to have it executed.
     first = (str(error).splitlines() or [""])[0]
+    if isinstance(error, pickle.UnpicklingError):
+        first = "it asks for more than tensors need; nothing of it was executed"
     return InputError(
         f"{path} is not a tensor that can be read safely ({first})",
         expected="one tensor of numbers, saved with torch.save",

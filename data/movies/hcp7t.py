@@ -23,6 +23,7 @@ from phosphene.data.movies.frames import MovieFile
 from phosphene.data.movies.repetition_time import settle_repetition_time
 from phosphene.data.movies.run import MovieRun
 from phosphene.data.movies.standardising import standardised
+from phosphene.data.readers.damage import existing_folder
 from phosphene.errors import InputError, UsageError, check_option
 from phosphene.progress import progress
 from phosphene.types import Recording, VoxelSpace
@@ -140,9 +141,7 @@ def prepare_hcp7t(
             f"movie {settings.test} for the test and {settings.validation} for validation",
             expected="two different movies of 1 to 4",
         )
-    root = Path(source)
-    if not root.is_dir():
-        raise InputError(f"there is no folder {source}", EXPECTED, "check --source")
+    root = existing_folder(source, EXPECTED)
     found = find_hcp_runs(root, settings.variant)
     absent = [label for label in settings.subjects if label not in found]
     if not found or absent:
@@ -192,7 +191,7 @@ def _read_runs(label: str, files: dict[int, Path], settings: HCP7TSettings) -> l
     space: VoxelSpace | None = None
     runs = []
     for number, path in progress(sorted(files.items()), label=f"subject {label}", total=len(files)):
-        settle_repetition_time(path, TR)
+        settle_repetition_time(path, TR, by="the TR of HCP 7T movie runs")
         if space is None and settings.roi is None:
             space = cortex_of(path)
         whole = read_recording(

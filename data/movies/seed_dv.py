@@ -20,6 +20,7 @@ from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.confounds import CONCEPT_CUE, CONFOUNDS
 from phosphene.data.movies.frames import MOVIE_SUFFIXES, open_movie
 from phosphene.data.prepare import Stimuli, write_subject
+from phosphene.data.readers.damage import existing_folder
 from phosphene.errors import InputError, UsageError
 from phosphene.progress import progress
 from phosphene.sensors import SensorInfo
@@ -109,9 +110,7 @@ def prepare_seed_dv(
         If a block is in two splits, or none is left for training.
     """
     _check_blocks(settings)
-    root = Path(source)
-    if not root.is_dir():
-        raise InputError(f"there is no folder {source}", EXPECTED, "check --source")
+    root = existing_folder(source, EXPECTED)
     files = _files(root)
     absent = [label for label in settings.subjects if label not in files]
     if not files or absent:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from phosphene.errors import InputError, PhospheneError
 
-__all__ = ["existing_file", "reading"]
+__all__ = ["existing_file", "existing_folder", "reading"]
 
 
 def existing_file(path: str | os.PathLike[str], kind: str) -> Path:
@@ -32,6 +32,30 @@ def existing_file(path: str | os.PathLike[str], kind: str) -> Path:
             raise InputError(
                 f"there is no file {found}", expected=kind, remedy="check the path and its spelling"
             )
+    return found
+
+
+def existing_folder(path: str | os.PathLike[str], kind: str, *, flag: str = "--source") -> Path:
+    """Return the path when a folder is there.
+
+    Parameters
+    ----------
+    path : path
+    kind : str
+        What it should hold.
+    flag : str
+        What names it.
+
+    Raises
+    ------
+    InputError
+        If there is nothing, or a file.
+    """
+    found = Path(path)
+    with reading(found, kind):
+        if not found.is_dir():
+            there = f"{found} is a file" if found.is_file() else f"there is no folder {found}"
+            raise InputError(there, expected=kind, remedy=f"check {flag}, which names a folder")
     return found
 
 

@@ -60,11 +60,10 @@ def cc2017(
 ) -> None:
     """Read CC2017 (Wen et al. 2018); volumes keep their second of the movie, nothing is shifted."""
     from phosphene.data.movies.cc2017_prepare import CC2017Settings, prepare_cc2017
-    from phosphene.names import check_subject
 
     places = _places(source, output)
     settings = CC2017Settings(
-        subjects=tuple(check_subject(label) for label in subject or ()),
+        subjects=_numbers(subject),
         form=form,
         mask=mask,
         alpha=alpha,
@@ -211,10 +210,11 @@ def _places(source: str | None, output: str | None) -> tuple[str, str]:
 
 
 def _numbers(labels: list[str] | None) -> tuple[str, ...]:
-    """Return labels of two digits: ``sub-1`` and ``1`` are ``01``."""
+    """Return labels of two digits: ``subject1``, ``sub-1`` and ``1`` are ``01``."""
     from phosphene.names import check_subject
 
-    return tuple(check_subject(label.removeprefix("sub-").zfill(2)) for label in labels or ())
+    bare = [label.removeprefix("subject").removeprefix("sub-") for label in labels or ()]
+    return tuple(check_subject(label.zfill(2)) for label in bare)
 
 
 def _tell(root: Path, notes: list[str]) -> None:

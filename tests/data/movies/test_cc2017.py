@@ -180,6 +180,44 @@ def test_a_pickle_is_not_executed(tmp_path: Path) -> None:
     assert not (tmp_path / "harm").exists()
 
 
+@pytest.mark.parametrize(
+    ("folder", "source"),
+    [
+        ("subject3", "video_fmri_dataset"), ("subject3", "video_fmri_dataset/subject3"),
+        ("subject3", "video_fmri_dataset/subject3/fmri"), ("Subject03", "."), ("sub-03", "."),
+    ],
+)  # fmt: skip
+def test_the_tree_is_found_from_where_it_is_named(
+    tmp_path: Path, folder: str, source: str, cli: Any
+) -> None:
+    root = write_tree(tmp_path / "a copy", {"seg1": 245}, {"seg1": [1]}, subject=3)
+    run = next(root.rglob("*.dtseries.nii"))
+    for clutter in (run.with_name(f"._{run.name}"), run.with_name(".DS_Store"), root / ".DS_Store"):
+        clutter.write_bytes(b"of a Mac")
+    (root / "video_fmri_dataset" / "subject3").rename(root / "video_fmri_dataset" / folder)
+    done = cli(
+        "prepare", "cc2017", "--source", root / source, "--subject", "3", "--output",
+        tmp_path / "out",
+    ).succeeds()  # fmt: skip
+    assert "subject 03: 1 runs, 240 volumes" in done.out
+    assert "validation: none, as there are too few training segments" in done.out
+
+
+def test_nothing_but_the_run_that_lags_is_told(tmp_path: Path, cli: Any) -> None:
+    source = write_tree(tmp_path, {"test2": 246}, {"test2": [9]}, subject=3)
+    words = ("prepare", "cc2017", "--source", source, "--output", tmp_path / "out")
+    cli(*words).refuses(3, "subject 03 has no runs", "lags the movie")
+
+
+def test_what_torch_says_of_a_program_is_not_repeated(tmp_path: Path) -> None:
+    """It says how to have it executed."""
+    torch.save(Evil(tmp_path / "harm"), tmp_path / "subj01_train_fmri.pt")
+    with pytest.raises(InputError, match="more than tensors need") as told:
+        prepare_cc2017(tmp_path, tmp_path / "out", ALL)
+    assert "weights_only" not in str(told.value)
+    assert not (tmp_path / "harm").exists()
+
+
 def test_wrong_input_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no run of CC2017"):
         prepare_cc2017(tmp_path, tmp_path / "out", ALL)
@@ -191,7 +229,7 @@ def test_wrong_input_is_told(tmp_path: Path) -> None:
         prepare_cc2017(source, tmp_path / "out", CC2017Settings(subjects=("07",)))
     path = next(source.rglob("*.dtseries.nii"))
     write_cifti(path, activity("seg1", 1, 245, N_CORTEX + N_OTHER, 2.0), tr=1.5)
-    with pytest.raises(InputError, match=r"states 1\.5 s"):
+    with pytest.raises(InputError, match=r"the TR of CC2017 is 2 s and .* states 1\.5 s"):
         prepare_cc2017(source, tmp_path / "out", ALL)
     broken = activity("seg1", 1, 245, N_CORTEX + N_OTHER, 2.0)
     broken[7] = np.nan

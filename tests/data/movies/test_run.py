@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phosphene.data.movies import MovieRun, scene_groups
@@ -54,6 +54,7 @@ def test_a_brief_event_is_found_at_its_delay() -> None:
     assert clips.start[response.argmax()] == event
 
 
+@settings(deadline=None)
 @given(
     tr=st.floats(0.5, 3.0),
     onset=st.floats(-20, 20),
