@@ -6,43 +6,47 @@ stored, so that a picture generator of the same layers can be trained anew besid
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phosphene.checkpoints.recipes.encoded_clips import encoded_clips, picture_generator
 from phosphene.checkpoints.recipes.running import run_stages
 from phosphene.config import Config
-from phosphene.errors import InputError
 from phosphene.pipelines.training.engine import EngineConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from phosphene.data.pictures import Pictures
-    from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
+    from phosphene.pipelines.generators.video.default_video import DefaultVideo
 
-__all__ = ["STAGES", "VideoRecipe", "encoded_clips"]
-
-BLOCK = 50  # clips that are encoded at a time; a block that is written is never made again
+__all__ = ["STAGES", "VideoRecipe", "moving_generator"]
 
 
 class VideoRecipe(Config):
     """Sizes of everything; the defaults are those of the weights that are shipped."""
 
     model: str = "virtual-fmri"
-    clips: int = 200
+    clips: int = 500
     validation_clips: int = 20
-    frames: int = 16  # two seconds
+    frames: int = 16  # two seconds, as default models decode
     fps: float = 8.0
-    keyframes: int = 2  # of each clip, whose embeddings are kept
-    window: int = 8  # frames that know of each other
+    window: int = 16  # frames that know of each other
     heads: int = 4
+    seed: int = 0  # of imitated decoding
+    # Chosen on validation clips:
+    steps: int = 8
+    guidance_scale: float = 1.0
+    noise_share: float = 0.9
+    correction: float = 1.0  # of keyframe_flow beside it
+    # Scenes that nothing was trained or chosen on:
+    judged_seed: int = 41
+    judged_clips: int = 24
     training: EngineConfig = EngineConfig(
-        epochs=5,
+        epochs=7,
         batch_size=4,
         learning_rate=1e-3,
-        warmup_steps=25,
+        warmup_steps=50,
         checkpoint_every=25,
         ema_decay=0.99,
         precision="bf16",
@@ -50,65 +54,9 @@ class VideoRecipe(Config):
 
 
 def clips(recipe: VideoRecipe, work: Path) -> dict[str, dict[str, Tensor]]:
-    """Return latents, tokens and features of training and validation clips, in half precision."""
+    """Return what networks see of training and validation clips, in half precision."""
     counts = {"train": recipe.clips, "validation": recipe.validation_clips}
     return {split: encoded_clips(recipe, work, split, count) for split, count in counts.items()}
-
-
-def encoded_clips(recipe: VideoRecipe, work: Path, split: str, count: int) -> dict[str, Tensor]:
-    """Return the first ``count`` clips of a split as the networks see them; they are kept.
-
-    Returns
-    -------
-    dict
-        ``latent`` (n, frames, c, h, w); of keyframes ``token`` (n, keyframes, n_tokens, d) and
-        ``feature`` (n, keyframes, f).
-    """
-    import numpy as np
-    import torch
-
-    from phosphene.checkpoints.registry import model_folder
-    from phosphene.encoders.stimulus.efficientnet import EfficientNetTarget
-    from phosphene.encoders.stimulus.open_clip import OpenClipTarget
-    from phosphene.progress import progress
-    from phosphene.storage import load_tensors, save_tensors
-
-    generator, folder = _generator(recipe), Path(model_folder(recipe.model))
-    target = OpenClipTarget.from_pretrained(folder / "target")
-    features = EfficientNetTarget.from_pretrained(folder / "features_target")
-    apart = recipe.frames // recipe.keyframes
-    parts: list[dict[str, Tensor]] = []
-    for start in progress(range(0, count, BLOCK), label=f"{split} clips"):
-        many = min(BLOCK, count - start)
-        path = work / f"{generator.latents.spec.hash}-{split}-{start:05d}-{many}.safetensors"
-        if not path.is_file():
-            shown = np.stack(
-                [_frames(recipe, split, index) for index in range(start, start + many)]
-            )
-            keys = shown[:, apart // 2 :: apart].reshape(-1, *shown.shape[2:])
-            values = {
-                "latent": generator.latents.encode(shown.reshape(-1, *shown.shape[2:])),
-                "token": target.encode(keys),
-                "feature": features.encode(keys),
-            }
-            kept = {name: v.unflatten(0, (many, -1)).half() for name, v in values.items()}
-            save_tensors(path, kept)
-        parts.append(load_tensors(path))
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _frames(recipe: VideoRecipe, split: str, index: int) -> Pictures:
-    """Return the frames of a moving scene; another one where the camera sank into the ground."""
-    from phosphene.data.scenes import render, sample_movie
-
-    try:
-        movie = sample_movie(
-            index, n_frames=recipe.frames, fps=recipe.fps, mean_shot=math.inf, split=split
-        )
-        scenes = movie.frames()
-    except InputError:
-        return _frames(recipe, split, index + 1_000_000)
-    return render(scenes).images
 
 
 def motion(recipe: VideoRecipe, work: Path) -> Path:
@@ -120,7 +68,7 @@ def motion(recipe: VideoRecipe, work: Path) -> Path:
 
     if (work / "motion" / "config.json").is_file():
         return work / "motion"
-    generator = _generator(recipe)
+    generator = picture_generator(recipe)
     torch.manual_seed(recipe.training.seed)
     made = MotionModule(
         motion_places(generator.unet),
@@ -142,32 +90,62 @@ def motion(recipe: VideoRecipe, work: Path) -> Path:
     return work / "motion"
 
 
+def judge(recipe: VideoRecipe, work: Path) -> dict[str, dict[str, float]]:
+    """Compare it with the keyframe that is moved, on scenes of an unused seed; print the table."""
+    import json
+
+    from phosphene.checkpoints.recipes.judged_video_generator import compare
+    from phosphene.pipelines.generators.video.keyframe_flow import KeyframeFlow
+    from phosphene.storage import read_json, write_text
+
+    path = work / "judged.json"
+    if path.is_file():
+        found: dict[str, dict[str, float]] = read_json(path)
+        return found
+    generator = picture_generator(recipe)
+    moved = KeyframeFlow(generator.latents, correction=recipe.correction)
+    found = compare(recipe, moved, moving_generator(recipe, work))
+    for name, scores in found.items():
+        print(f"{name:34}", "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
+    write_text(path, json.dumps(found, indent=2) + "\n")
+    return found
+
+
 def publish(recipe: VideoRecipe, work: Path) -> Path:
-    """Copy the layers beside those of the default models."""
+    """Copy the layers, in half precision, beside the default models."""
     import shutil
 
-    from phosphene.pipelines.generators.video.default_video import WEIGHTS, DefaultVideo
-    from phosphene.pipelines.generators.video.motion_module import MotionModule
+    from phosphene.checkpoints.recipes.judged_video_generator import card
+    from phosphene.pipelines.generators.video.default_video import WEIGHTS
+    from phosphene.storage import new_folder, write_text
 
-    made = DefaultVideo(_generator(recipe), MotionModule.from_pretrained(work / "motion"))
+    made = moving_generator(recipe, work)
+    made.motion.half()
     shutil.rmtree(WEIGHTS, ignore_errors=True)
-    made.save(WEIGHTS)
+    with new_folder(WEIGHTS) as building:
+        made.save(building)
+        write_text(building / "README.md", card(recipe, judge(recipe, work)))
     return WEIGHTS
 
 
-def _generator(recipe: VideoRecipe) -> LatentDiffusion:
-    from phosphene.checkpoints.registry import model_folder
-    from phosphene.encoders.stimulus.open_clip import OpenClipTarget
-    from phosphene.pipelines.generators.latent_diffusion import LatentDiffusion
+def moving_generator(recipe: VideoRecipe, work: Path) -> DefaultVideo:
+    """Return the generator with the layers that were trained, and the settings of the recipe."""
+    from phosphene.pipelines.generators.video.default_video import DefaultVideo
+    from phosphene.pipelines.generators.video.motion_module import MotionModule
 
-    folder = Path(model_folder(recipe.model))
-    target = OpenClipTarget.from_pretrained(folder / "target")
-    return LatentDiffusion.load(folder / "generator", target)
+    return DefaultVideo(
+        picture_generator(recipe),
+        MotionModule.from_pretrained(work / "motion"),
+        steps=recipe.steps,
+        guidance_scale=recipe.guidance_scale,
+        noise_share=recipe.noise_share,
+    )
 
 
 STAGES: dict[str, Callable[[VideoRecipe, Path], Any]] = {
     "clips": clips,
     "motion": motion,
+    "judge": judge,
     "publish": publish,
 }
 

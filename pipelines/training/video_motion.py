@@ -1,8 +1,8 @@
 """Train the layers over time of :class:`MotionModule` on moving scenes, the picture network frozen.
 
-Guo et al. 2024 (AnimateDiff). What a decoder gives of each frame is imitated: values that are
-shrunken by as much as they are wrong, as a regression's are, wrong in a way that lasts, blurred in
-time, of a keyframe that moves less than the scene does, or nothing at all.
+Guo et al. 2024 (AnimateDiff); Ge et al. 2023 (noise that frames share). What a decoder says of a
+clip is imitated; keyframes are rendered from imitated embeddings, so that they are as wrong as
+those that will be moved.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from phosphene.errors import InputError
 from phosphene.pipelines.generators.latent_diffusion import (
@@ -27,24 +26,33 @@ from phosphene.pipelines.generators.video.motion_module import (
     moving,
     repeat_frames,
 )
+from phosphene.pipelines.generators.video.shared_noise import mixed_noise
+from phosphene.pipelines.generators.video.warping import warp_keyframes
 from phosphene.pipelines.training.engine import EngineConfig, TrainingResult, train
+from phosphene.pipelines.training.imitated_decoding import imitate_flow, imitate_lowlevel, some
 from phosphene.pipelines.training.latent_diffusion import DROP, SNR_LIMIT
 
-__all__ = ["ClipObjective", "imitate_decoding", "train_motion_module"]
+__all__ = ["ClipObjective", "train_motion_module"]
 
 Batch = Mapping[str, Tensor]
 
-UNKNOWN = 0.3
-"""Share of clips without one of both guesses of their frames."""
-LEAST_EXPLAINED = 0.15
-LASTING = 0.5
-"""Share of the error of latents that is the same in all frames of a clip."""
+TRUE_SHARE = 0.25
+"""Of clips whose keyframe and embedding are the true ones."""
+KNOWN = 0.8
+"""Of clips, each of both guesses of their frames."""
+LEAST_SHARED = 0.7
+"""Of the variance of noise; the most is 1."""
+STEADY = 1.0
+"""Weight of errors of the change from frame to frame, which are seen as flicker."""
+WHOLE = 0.4
+"""Of batches, those of whole windows: half as many frames take half the time."""
+VALIDATIONS = 3  # draws of times, noise and guesses
 
 
 def train_motion_module(
     generator: LatentDiffusion,
     motion: MotionModule,
-    clips: Mapping[str, Tensor],
+    clips: Batch,
     config: EngineConfig,
     *,
     folder: Path,
@@ -58,8 +66,10 @@ def train_motion_module(
         Its networks are frozen.
     motion : MotionModule
     clips : mapping of str to Tensor
-        ``latent`` (n, n_frames, c, h, w), ``token`` (n, n_keys, n_tokens, d) and, for networks
-        that read them, ``feature`` (n, n_keys, f) of keyframes spread evenly over the frames.
+        ``latent`` (n, n_frames, c, h, w); ``flow`` (n, n_frames, 2, h', w') to the right and
+        down, in picture widths per frame; of the middle frame ``token`` (n, n_tokens, d) and
+        ``feature`` (n, f); ``told_token`` and ``told_feature`` as decoded, and ``drawn``
+        (n, c, h, w), the keyframe that was rendered from these.
     config : EngineConfig
     folder : Path
         For checkpoints.
@@ -83,8 +93,11 @@ def train_motion_module(
     watched = {name: each[n:] for name, each in clips.items()}
 
     def validate(trained: nn.Module) -> float:
-        noise = torch.Generator(device=latents.device).manual_seed(0)
-        return float(objective(trained, watched, noise, 1.0)["loss"])
+        streams = (
+            torch.Generator(device=latents.device).manual_seed(k) for k in range(VALIDATIONS)
+        )
+        losses = [float(objective(trained, watched, noise, 1.0)["loss"]) for noise in streams]
+        return sum(losses) / VALIDATIONS
 
     result = train(
         motion,
@@ -100,7 +113,7 @@ def train_motion_module(
 
 
 class ClipObjective:
-    """Weighted velocity error over the frames of random windows, at one time per clip."""
+    """Weighted velocity error over the frames of clips, at one time per clip."""
 
     def __init__(self, generator: LatentDiffusion) -> None:
         from diffusers.training_utils import compute_snr
@@ -113,113 +126,84 @@ class ClipObjective:
         self, model: nn.Module, batch: Batch, noise: torch.Generator, done: float
     ) -> dict[str, Tensor]:
         motion: Any = getattr(model, "module", model)
-        clean, token, feature = _windows(batch, motion.window, noise)
+        total = batch["latent"].shape[1]
+        rows = _window(total, motion.window, noise)
+        clean = batch["latent"][:, rows].float()
         n, frames = clean.shape[:2]
+        length = (rows[1] - rows[0]) * frames
         times = torch.randint(len(self.snr), (n,), generator=noise, device=clean.device)
-        added = torch.randn(clean.shape, generator=noise, device=clean.device)
+        added = _shared(clean, noise)
         products = self.scheduler.alphas_cumprod.to(clean)[times].view(-1, 1, 1, 1, 1)
         alpha, sigma = products.sqrt(), (1 - products).sqrt()
-        noisy, velocity = alpha * clean + sigma * added, alpha * added - sigma * clean
-        rows = noisy.flatten(0, 1)
-        decoded, guesses = imitate_decoding(clean, token, feature, noise)
-        with moving(self.generator.unet, motion, frames, guesses.maps(rows)):
+        noisy = (alpha * clean + sigma * added).flatten(0, 1)
+        decoded, guesses = _told(batch, clean, rows, length, noise)
+        with moving(self.generator.unet, motion, frames, guesses.maps(noisy)):
             found = predict_velocity(
                 self.generator.unet,
-                rows.to(memory_format=torch.channels_last),
+                noisy.to(memory_format=torch.channels_last),
                 repeat_frames(times, frames),
                 decoded,
             )
+        error = found.unflatten(0, (n, frames)).float() - (alpha * added - sigma * clean)
+        velocity = error.square().mean((1, 2, 3, 4))
+        change = error.diff(dim=1).square().mean((1, 2, 3, 4))
         snr = self.snr.to(clean)[times]
         weight = snr.clamp(max=SNR_LIMIT) / (snr + 1)
-        error = (found.unflatten(0, (n, frames)).float() - velocity).square().mean((1, 2, 3, 4))
-        return {"loss": (weight * error).mean(), "velocity": error.mean()}
+        loss = (weight * (velocity + STEADY * change)).mean()
+        return {"loss": loss, "velocity": velocity.mean(), "change": change.mean()}
 
 
-def _windows(
-    batch: Batch, window: int, noise: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return frames (n, window, c, h, w) of each clip, and what is known of a keyframe in them.
+def _window(total: int, window: int, noise: torch.Generator) -> list[int]:
+    """Return frames around the middle one: as many as know of each other, or half as many.
 
-    Frames follow one another, or every second one is left out, so that motion has many speeds.
+    Half of these shorter clips leave out every second frame, so that motion has many speeds.
     """
-    latents, tokens = batch["latent"], batch["token"]
-    n, total = latents.shape[:2]
-    device = latents.device
-
-    def draw(most: Tensor) -> Tensor:
-        share = torch.rand(n, generator=noise, device=device)
-        return (share * (most + 1)).long().clamp(max=most)
-
-    stride = 1 + draw(torch.full((n,), 1 if total >= 2 * window - 1 else 0, device=device))
-    first = draw(total - 1 - (window - 1) * stride)
-    rows = first[:, None] + stride[:, None] * torch.arange(window, device=device)
-    items = torch.arange(n, device=device)
-    apart = total // tokens.shape[1]
-    key = (rows[items, draw(torch.full((n,), window - 1, device=device))] // apart).clamp(
-        max=tokens.shape[1] - 1
-    )
-    feature = batch["feature"][items, key].float() if "feature" in batch else None
-    return latents[items[:, None], rows].float(), tokens[items, key].float(), feature
+    drawn = float(torch.rand((), generator=noise, device=noise.device))
+    count = window if drawn < WHOLE or window < 4 else window // 2
+    stride = 2 if count < window and drawn > (1 + WHOLE) / 2 else 1
+    first = total // 2 - count * stride // 2
+    return list(range(first, first + count * stride, stride))
 
 
-def imitate_decoding(
-    clean: Tensor, token: Tensor, feature: Tensor | None, noise: torch.Generator
-) -> tuple[Decoded, Guesses]:
-    """Return what a decoder could have said of clips, one row per frame.
+def _shared(clean: Tensor, noise: torch.Generator) -> Tensor:
+    """Return noise like clips (n, n_frames, c, h, w), of which frames share much."""
 
-    A share r of the variance is explained: r (x + e) with an error e of variance 1 / r - 1, the
-    best guess that a linear decoder makes.
-
-    Parameters
-    ----------
-    clean : Tensor of shape (n, n_frames, c, h, w)
-        Standardised latents.
-    token : Tensor of shape (n, n_tokens, d)
-        Of a keyframe.
-    feature : Tensor of shape (n, f), optional
-    noise : torch.Generator
-    """
-    n, frames = clean.shape[:2]
-
-    def uniform(axes: int = 1, least: float = 0.0) -> Tensor:
-        drawn = torch.rand(n, generator=noise, device=clean.device)
-        return (least + (1 - least) * drawn).view(-1, *[1] * (axes - 1))
-
-    def normal(shape: tuple[int, ...]) -> Tensor:
+    def normal(frames: int) -> Tensor:
+        shape = (len(clean), frames, *clean.shape[2:])
         return torch.randn(shape, generator=noise, device=clean.device)
 
-    def guessed(values: Tensor, error: Tensor) -> Tensor:
-        share = uniform(values.ndim, LEAST_EXPLAINED)
-        return share * (values + (1 / share - 1).sqrt() * error)
+    share = torch.rand((len(clean), 1, 1, 1, 1), generator=noise, device=clean.device)
+    share = LEAST_SHARED + (1 - LEAST_SHARED) * share
+    return mixed_noise(normal(1), normal(clean.shape[1]), share)
 
-    def known() -> Tensor:
-        return (uniform(5) >= UNKNOWN).float() * kept.view(-1, 1, 1, 1, 1)
 
-    kept = (uniform() >= DROP).float()
-    lasting = normal((n, 1, *clean.shape[2:]))
-    # The response to brain activity is slow: part of what is said of a frame is of its neighbours.
-    slow = uniform(5)
-    seen = (1 - slow) * clean + slow * _over_time(clean)
-    error = LASTING**0.5 * lasting + (1 - LASTING) ** 0.5 * normal(tuple(clean.shape))
-    lowlevel = guessed(seen, error) * known()
-    # Decoded flow is shrunken: the keyframe moves less than the scene, its errors move with it.
-    place = (uniform() * frames).long().clamp(max=frames - 1)
-    key = clean[torch.arange(n, device=clean.device), place][:, None]
-    still = uniform(5)
-    moved = guessed((1 - still) * clean + still * key, normal((n, 1, *clean.shape[2:]))) * known()
-    told = Decoded(
-        guessed(token, normal(tuple(token.shape))),
-        None if feature is None else guessed(feature, normal(tuple(feature.shape))),
-    ).times(kept)
-    decoded = Decoded(
-        repeat_frames(told.tokens, frames),
-        None if told.features is None else repeat_frames(told.features, frames),
+def _told(
+    batch: Batch, clean: Tensor, rows: list[int], length: float, noise: torch.Generator
+) -> tuple[Decoded, Guesses]:
+    """Return what is said of clips, one row per frame; nothing at all of some of them."""
+    n, frames = clean.shape[:2]
+    true, kept = (
+        torch.rand(n, generator=noise, device=clean.device) < share
+        for share in (TRUE_SHARE, 1 - DROP)
     )
-    return decoded, Guesses(lowlevel.flatten(0, 1), moved.flatten(0, 1))
+    middle = batch["latent"][:, batch["latent"].shape[1] // 2]
 
+    def either(told: Tensor, truth: Tensor) -> Tensor:
+        return torch.where(true.view(-1, *[1] * (told.ndim - 1)), truth, told).float()
 
-def _over_time(clips: Tensor) -> Tensor:
-    """Return the running mean of five frames, (n, n_frames, ...)."""
-    flat = clips.flatten(2).transpose(1, 2)
-    padded = F.pad(flat, (2, 2), mode="replicate")
-    return F.avg_pool1d(padded, 5, stride=1).transpose(1, 2).reshape(clips.shape)
+    key = either(batch["drawn"], middle)
+    decoded = Decoded(
+        either(batch["told_token"], batch["token"]), either(batch["told_feature"], batch["feature"])
+    ).times(kept.float())
+    flow = imitate_flow(batch["flow"][:, rows].float(), noise)
+    moved = warp_keyframes(key, flow, seconds=length, n_frames=frames)
+    here = kept.float().view(-1, 1, 1, 1, 1)
+    lowlevel, moved = (
+        (here * some(part, KNOWN, noise)).flatten(0, 1)
+        for part in (imitate_lowlevel(clean, noise), moved)
+    )
+    assert decoded.features is not None
+    return (
+        Decoded(repeat_frames(decoded.tokens, frames), repeat_frames(decoded.features, frames)),
+        Guesses(lowlevel, moved),
+    )

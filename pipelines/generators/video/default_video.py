@@ -1,8 +1,9 @@
 """The default picture generator with layers over time: frames of one clip are drawn together.
 
-Guo et al. 2024 (AnimateDiff, SparseCtrl); Ho and Salimans 2022 (guidance); Meng et al. 2022
-(starting from a video). What was decoded of each frame, its latents and the keyframe moved by
-decoded flow, leads the network beside the keyframe's embedding.
+Guo et al. 2024 (AnimateDiff, SparseCtrl); Ge et al. 2023 (noise that frames share); Ho and
+Salimans 2022 (guidance); Meng et al. 2022 (starting from a video). What was decoded of each frame,
+its latents and the keyframe moved by decoded flow, leads the network beside the keyframe's
+embedding. It knows how rendered scenes move, and may show motion that nobody decoded.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from phosphene.pipelines.generators.video.motion_module import (
     moving,
     repeat_frames,
 )
+from phosphene.pipelines.generators.video.shared_noise import mixed_noise
 from phosphene.pipelines.generators.video.warping import at_moments, warp_keyframes
 from phosphene.schemas import ComponentFile
 
@@ -60,6 +62,8 @@ class DefaultVideo(VideoGenerator):
         Network calls per frame.
     guidance_scale : float
         1 is no guidance.
+    noise_share : float
+        0 to 1: of the variance of noise, what all frames of a clip have in common.
     """
 
     name = "default_video"
@@ -71,6 +75,7 @@ class DefaultVideo(VideoGenerator):
         *,
         steps: int = 8,
         guidance_scale: float = 1.5,
+        noise_share: float = 0.9,
     ) -> None:
         motion.check(pictures.unet)
         if motion.channels != pictures.latents.shape[0]:
@@ -80,7 +85,9 @@ class DefaultVideo(VideoGenerator):
                 remedy="train them for this generator",
             )
         self.pictures, self.motion = pictures, motion.eval().requires_grad_(False)
-        self.steps, self.guidance_scale = steps, guidance_scale
+        if not 0 <= noise_share <= 1:
+            raise UsageError(f"a noise_share of {noise_share:g}", expected="from 0 to 1")
+        self.steps, self.guidance_scale, self.noise_share = steps, guidance_scale, noise_share
         self._bar: dict[str, Any] = {}
 
     @classmethod
@@ -102,16 +109,24 @@ class DefaultVideo(VideoGenerator):
                 "python -m phosphene.checkpoints.recipes.virtual_video_generator",
             )
         stored = ComponentFile.load(place / "config.json")
-        expected = {"steps", "guidance_scale"}
+        expected = {"steps", "guidance_scale", "noise_share", "latents"}
         if stored.name != cls.name or set(stored.config) != expected:
             raise InputError(
                 f"{place} holds {stored.name!r} with {', '.join(sorted(stored.config))}",
                 expected=f"the video generator {cls.name!r} with {', '.join(sorted(expected))}",
                 remedy="name the generator this model was saved with",
             )
-        return cls(
-            pictures, MotionModule.from_pretrained(place / "motion").float(), **stored.config
-        )
+        settings = dict(stored.config)
+        latents, found = settings.pop("latents"), pictures.latents.spec.hash
+        if latents != found:
+            raise InputError(
+                f"the picture generator renders from the latents {found}",
+                expected=f"{latents}, for which the layers over time in {place} were trained",
+                remedy="name keyframe_flow, or train them for this picture generator: "
+                "python -m phosphene.checkpoints.recipes.virtual_video_generator",
+            )
+        motion = MotionModule.from_pretrained(place / "motion").float()
+        return cls(pictures, motion, **settings)
 
     def save(self, folder: Path) -> None:
         """Write the layers over time and settings; the networks of pictures are the model's."""
@@ -119,12 +134,21 @@ class DefaultVideo(VideoGenerator):
         ComponentFile(
             kind="video generator",
             name=self.name,
-            config={"steps": self.steps, "guidance_scale": self.guidance_scale},
+            config={
+                "steps": self.steps,
+                "guidance_scale": self.guidance_scale,
+                "noise_share": self.noise_share,
+                "latents": self.pictures.latents.spec.hash,
+            },
         ).save(Path(folder) / "config.json")
 
     @property
     def settings(self) -> dict[str, str]:
-        return {"video_steps": str(self.steps), "video_guidance": f"{self.guidance_scale:g}"}
+        return {
+            "video_steps": str(self.steps),
+            "video_guidance": f"{self.guidance_scale:g}",
+            "video_noise_share": f"{self.noise_share:g}",
+        }
 
     def set_progress_bar_config(self, **settings: Any) -> None:
         """Set how the bar over the steps of a clip looks, as in diffusers: arguments of tqdm."""
@@ -196,8 +220,8 @@ class DefaultVideo(VideoGenerator):
         decoded = Decoded(
             *(repeat_frames(part.to(unet.device, unet.dtype), n_frames) for part in told)
         )
-        shape = (n_frames, *self.pictures.latents.shape)
-        noise = draw(shape, [stream])[0].to(unet.device, unet.dtype)
+        drawn = draw((n_frames + 1, *self.pictures.latents.shape), [stream])[0]
+        noise = mixed_noise(drawn[:1], drawn[1:], self.noise_share).to(unet.device, unet.dtype)
         maps = self._guesses(one, n_frames).maps(noise)
         return denoise(
             self.pictures.scheduler,
@@ -222,15 +246,14 @@ class DefaultVideo(VideoGenerator):
                 )
             lowlevel = at_moments(one.lowlevel.float().cpu(), times, one.seconds)[0]
         if one.first_frame != "absent":
-            keyframe = one.keyframes.float().cpu()
-            frames = keyframe[:, None].expand(-1, n_frames, -1, -1, -1)
-            if one.flow is not None:
+            key = self._latents(one.keyframes).float().cpu()
+            moved = key.expand(n_frames, -1, -1, -1)
+            if one.flow is not None:  # latents are moved, as in training
                 flow = one.flow.float().cpu()
-                frames = warp_keyframes(keyframe, flow, seconds=one.seconds, n_frames=n_frames)
-            moved = self._latents(frames[0])
+                moved = warp_keyframes(key, flow, seconds=one.seconds, n_frames=n_frames)[0]
             if one.cut is not None:
                 other = other_scene(one.cut[0].float().cpu(), times, one.seconds)
-                moved = moved * ~other.to(moved.device)[:, None, None, None]
+                moved = moved * ~other[:, None, None, None]
         return Guesses(lowlevel, moved)
 
     def _predict(self, noisy: Tensor, time: Tensor, decoded: Decoded, maps: Tensor) -> Tensor:

@@ -101,6 +101,37 @@ def test_long_clips_are_seen_in_windows(video: DefaultVideo, conditions: VideoCo
     assert video.generate(conditions[:1], generators=seeds(1), fps=2.0).shape[1] == 2
 
 
+def test_frames_of_one_noise_are_one_picture(
+    video: DefaultVideo, conditions: VideoConditions
+) -> None:
+    # Before any training, and told nothing of frames: what they share is all there is.
+    motion = MotionModule(
+        video.motion.places, 4, video.motion.channels, video.motion.first, heads=2, groups=2
+    )
+    nothing = replace(conditions[:1], lowlevel=None, flow=None, cut=None)
+
+    def change(share: float) -> float:
+        still = DefaultVideo(video.pictures, motion, steps=3, noise_share=share)
+        clip = still.generate(nothing, generators=seeds(1), fps=4.0)[0].astype(float)
+        return float(np.abs(np.diff(clip, axis=0)).mean())
+
+    assert change(1.0) <= 0.01
+    assert change(1.0) < change(0.9) < change(0.0)
+
+
+def test_other_latents_are_refused(
+    video: DefaultVideo, tiny_generator: LatentDiffusion, tmp_path: Path
+) -> None:
+    video.save(tmp_path)
+    text = (tmp_path / "config.json").read_text(encoding="utf-8")
+    own = tiny_generator.latents.spec.hash
+    assert own in text
+    (tmp_path / "config.json").write_text(text.replace(own, "0" * len(own)), encoding="utf-8")
+    with pytest.raises(InputError, match=f"renders from the latents {own}") as error:
+        DefaultVideo.load(tmp_path, tiny_generator)
+    assert "keyframe_flow" in str(error.value)
+
+
 def test_save_and_load_give_the_same_clips(
     video: DefaultVideo, conditions: VideoConditions, tmp_path: Path
 ) -> None:
@@ -125,3 +156,5 @@ def test_wrong_use_is_one_message(
     pixels = TargetDecoder(PixelTarget(8, 3))
     with pytest.raises(UsageError, match="over pictures of target-decoder"):
         DefaultVideo.load(tmp_path, pixels)
+    with pytest.raises(UsageError, match="a noise_share of 2"):
+        DefaultVideo(video.pictures, video.motion, noise_share=2)
