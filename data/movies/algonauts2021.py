@@ -1,35 +1,36 @@
 """The Algonauts Challenge of 2021: responses to a thousand clips of 3 s, three showings each.
 
-What is published are responses per clip, not volumes. They are laid out as runs all the same:
-fifty clips after one another are a movie with a cut every 3 s, and the response to clip j is the
-volume of second 3 j. Delay 0 and a window of 3 s then read for each clip its own response.
+What is published are responses per clip, not volumes; they are laid out as runs all the same
+(:mod:`~phosphene.data.movies.clip_responses`).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from phosphene.data.movies.dataset import Movie, MovieDataset, write_movie_dataset
-from phosphene.data.movies.frames import MOVIE_SUFFIXES, open_movie, write_movie
-from phosphene.data.movies.run import MovieRun
+from phosphene.data.movies.clip_responses import (
+    Segment,
+    check_frames,
+    clip_runs,
+    segments_of,
+    write_clips,
+)
+from phosphene.data.movies.dataset import MovieDataset, write_movie_dataset
+from phosphene.data.movies.frames import MOVIE_SUFFIXES
 from phosphene.data.readers.damage import existing_folder
 from phosphene.data.readers.restricted_pickle import load_plain_pickle
 from phosphene.errors import InputError, UsageError, check_option
-from phosphene.progress import progress
-from phosphene.types import Recording, VoxelSpace
+from phosphene.types import VoxelSpace
 
 __all__ = ["Algonauts2021Settings", "prepare_algonauts2021"]
 
 Array = np.ndarray[Any, Any]
-SECONDS = 3.0
-SEGMENT = 50  # clips of a movie
 AREAS = ("V1", "V2", "V3", "V4", "LOC", "EBA", "FFA", "STS", "PPA")
 WHOLE = "WB"
 TRACKS = {"mini": "mini_track", "full": "full_track"}
@@ -89,11 +90,7 @@ def prepare_algonauts2021(
     """
     check_option("track", settings.track, ("auto", *TRACKS))
     check_option("dtype", settings.dtype, ("float16", "float32"))
-    if settings.size % 2 or settings.size < 16 or not 1 <= settings.fps <= 30:
-        raise UsageError(
-            f"movies of {settings.size} pixels at {settings.fps:g} frames per second",
-            expected="an even side of 16 or more, and 1 to 30 frames per second",
-        )
+    check_frames(settings.fps, settings.size)
     root = existing_folder(source, EXPECTED)
     track, folders = _folders(root, settings)
     wanted = settings.subjects or tuple(sorted(folders))
@@ -101,40 +98,29 @@ def prepare_algonauts2021(
     for label in wanted:
         data, space, said = _responses(folders[label], track, settings.areas)
         n_clips = max(n_clips, len(data))
-        names = segment_names(len(data))
+        segments = segments_of(range(1, len(data) + 1))
         write_movie_dataset(
             output,
-            _runs(label, data, space),
+            clip_runs(label, data, space, segments),
             [],
-            splits=_splits(names, settings),
+            splits=_splits([segment.name for segment in segments], settings),
             name="algonauts2021",
             source="The Algonauts Project 2021",
             dtype=settings.dtype,  # type: ignore[arg-type]
         )
         notes.append(f"subject {label}: {len(data)} clips, {data.shape[1]} showings, {said}")
-    notes.append(_write_clips(root, Path(output), n_clips, settings))
+    segments = segments_of(range(1, n_clips + 1))
+    notes.append(_write_clips(root, Path(output), segments, settings))
     return MovieDataset.open(output), notes
-
-
-def segment_names(n_clips: int) -> list[str]:
-    """Return the names of the movies that so many clips are laid out as.
-
-    Examples
-    --------
-    >>> segment_names(101)
-    ['clips-0001-0050', 'clips-0051-0100', 'clips-0101-0101']
-    """
-    starts = range(0, n_clips, SEGMENT)
-    return [f"clips-{start + 1:04d}-{min(start + SEGMENT, n_clips):04d}" for start in starts]
 
 
 def _folders(root: Path, settings: Algonauts2021Settings) -> tuple[str, dict[str, Path]]:
     """Return the track and the folder of every subject in it."""
-    for track, last in (("mini", "V1.pkl"), ("mini", "LOC.pkl"), ("full", f"{WHOLE}.pkl")):
+    for track, names in (("mini", AREAS), ("full", (WHOLE,))):
         if settings.track not in ("auto", track):
             continue
         found = {}
-        for path in sorted(root.rglob(last)):
+        for path in sorted(path for name in names for path in root.rglob(f"{name}.pkl")):
             name = FOLDER.fullmatch(path.parent.name)
             if name is not None:
                 found[f"{int(name['label']):02d}"] = path.parent
@@ -203,21 +189,6 @@ def _read(path: Path) -> tuple[Array, Array | None]:
     return data, None if not isinstance(mask, np.ndarray) else mask.astype(bool)
 
 
-def _runs(label: str, data: Array, space: VoxelSpace) -> list[MovieRun]:
-    from phosphene.trials import complete_trials
-
-    runs = []
-    for number, name in enumerate(segment_names(len(data))):
-        part = data[number * SEGMENT : (number + 1) * SEGMENT]
-        cuts = tuple(SECONDS * place for place in range(1, len(part)))
-        for repetition in range(data.shape[1]):
-            values = np.asarray(part[:, repetition], dtype=np.float32)
-            recording = Recording(values, "fmri", label, complete_trials(None, len(part)), space)
-            seconds = SECONDS * len(part)
-            runs.append(MovieRun(recording, name, SECONDS, 0.0, seconds, cuts, repetition + 1))
-    return runs
-
-
 def _splits(names: list[str], settings: Algonauts2021Settings) -> dict[str, str]:
     held_out = settings.validation + settings.test
     if min(settings.validation, settings.test) < 0 or held_out >= len(names):
@@ -234,14 +205,18 @@ def _splits(names: list[str], settings: Algonauts2021Settings) -> dict[str, str]
     }  # fmt: skip
 
 
-def _write_clips(root: Path, output: Path, n_clips: int, settings: Algonauts2021Settings) -> str:
+def _write_clips(
+    root: Path, output: Path, segments: list[Segment], settings: Algonauts2021Settings
+) -> str:
     """Write the clips, fifty after one another, as the movies of the dataset."""
+    n_clips = segments[-1].numbers[-1]
     folders = [settings.movies] if settings.movies is not None else [
         above / name for above in (root, root.parent) for name in CLIPS
     ]  # fmt: skip
     folder = next((one for one in folders if one.is_dir()), None)
     files = [] if folder is None else sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in MOVIE_SUFFIXES
+        path for path in folder.iterdir()
+        if path.suffix.lower() in MOVIE_SUFFIXES and not path.name.startswith(".")
     )  # fmt: skip
     if folder is None or not files:
         return f"no clips: give the folder {CLIPS[0]} with --movies to train on them"
@@ -251,32 +226,10 @@ def _write_clips(root: Path, output: Path, n_clips: int, settings: Algonauts2021
             expected=f"at least {n_clips}, for which there are responses, in the order of names",
             remedy="copy the whole folder of clips",
         )
-    from phosphene.data.movies.dataset import write_movies
-
-    movies = []
-    names = segment_names(n_clips)
-    for number, name in enumerate(progress(names, label="movies", total=len(names))):
-        part = files[number * SEGMENT : min((number + 1) * SEGMENT, n_clips)]
-        path = output / "stimuli" / f"{name}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_movie(path, _frames(part, settings), settings.fps)
-        cuts = tuple(SECONDS * place for place in range(1, len(part)))
-        movies.append(Movie(name, path, cuts))
-    write_movies(output / "stimuli", movies)
-    return f"movies: {len(movies)}, of {n_clips} clips"
-
-
-def _frames(files: list[Path], settings: Algonauts2021Settings) -> Iterator[Array]:
-    """Yield the frames of clips, each at its share of 3 s."""
-    count = round(SECONDS * settings.fps)
-    moments = (np.arange(count) + 0.5) / settings.fps
-    for path in files:
-        clip = open_movie(path)
-        if abs(clip.seconds - SECONDS) > SECONDS / 6:
-            raise InputError(
-                f"the clip {path} lasts {clip.seconds:g} s",
-                expected=f"{SECONDS:g} s",
-                remedy="take the clips as they were published",
-            )
-        places = np.minimum((moments * clip.fps).astype(int), clip.n_frames - 1)
-        yield from clip.read(places, settings.size)
+    return write_clips(
+        output / "stimuli",
+        segments,
+        dict(enumerate(files[:n_clips], start=1)),
+        fps=settings.fps,
+        size=settings.size,
+    )

@@ -149,13 +149,16 @@ class _Refused(Exception):
     """The pickle asked for something that plain data does not need."""
 
 
-def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
+def load_plain_pickle(path: str | os.PathLike[str], *, before: str | None = None) -> Any:
     """Return what a pickle, or an object array of one element in an ``.npy``, holds.
 
     Parameters
     ----------
     path : path
         A bare pickle, or an ``.npy`` that ``numpy.save`` made of a dictionary.
+    before : str, optional
+        Package whose first object ends the reading, ``nibabel``: of a tuple with an image at its
+        end, the lists and arrays that come before it are returned, as a list.
 
     Returns
     -------
@@ -172,11 +175,15 @@ def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
         with reading(file, KIND), file.open("rb") as handle:
             _skip_header(handle)
             check_memo(handle)
-            content = _PlainUnpickler(handle).load()
+            unpickler = _PlainUnpickler(handle)
+            content = unpickler.load()
     except InputError as error:
         refused = error.__cause__
         if not isinstance(refused, _Refused):
             raise
+        if before is not None and str(refused).startswith(f"{before}."):
+            read = [value for _, value in sorted(unpickler.memo.copy().items())]
+            return [value for value in read if isinstance(value, list | np.ndarray)]
         raise InputError(
             f"{file} is a pickle that asks for {refused}: nothing of it was executed",
             expected=KIND,

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command("cc2017")(cc2017)
     app.command("hcp7t")(hcp7t)
     app.command("algonauts2021")(algonauts2021)
+    app.command("bold-moments")(bold_moments)
     app.command("seed-dv")(seed_dv)
 
 
@@ -163,6 +164,48 @@ def algonauts2021(
         dtype=dtype,
     )
     dataset, notes = prepare_algonauts2021(*_places(source, output), settings)
+    _tell(dataset.root, notes)
+
+
+@guarded
+def bold_moments(
+    source: Annotated[
+        str | None, typer.Option(help="Folder of ds005165, or any with its prepared betas.")
+    ] = None,
+    output: Output = None,
+    subject: Subjects = None,
+    form: Annotated[
+        str,
+        typer.Option(help="areas, mni, fslr32k, fsaverage, or auto: the first that is there."),
+    ] = "auto",
+    area: Annotated[
+        list[str] | None,
+        typer.Option(help="Area, V1v or lV1v; may be repeated. [all but BMDgeneral]"),
+    ] = None,
+    movies: Annotated[
+        str | None, typer.Option(help="Folder of 0001.mp4, ... [stimulus_set/mp4_h264]")
+    ] = None,
+    validation: Annotated[
+        int, typer.Option(help="Movies of fifty training clips, held out for validation.")
+    ] = 2,
+    fps: Annotated[float, typer.Option(help="Frames per second of the movies.")] = 10.0,
+    size: Annotated[int, typer.Option(help="Side of the movies in pixels.")] = 128,
+    dtype: DType = "float32",
+) -> None:
+    """Read BOLD Moments: responses to clips of 3 s, laid out as movies; delay 0, window 3 s."""
+    from phosphene.data.movies.bold_moments import BoldMomentsSettings, prepare_bold_moments
+
+    settings = BoldMomentsSettings(
+        subjects=_numbers(subject),
+        form=form,
+        areas=tuple(area or ()),
+        movies=None if movies is None else Path(movies),
+        validation=validation,
+        fps=fps,
+        size=size,
+        dtype=dtype,
+    )
+    dataset, notes = prepare_bold_moments(*_places(source, output), settings)
     _tell(dataset.root, notes)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from phosphene.data.movies import MovieDataset, open_movie, write_movie
-from phosphene.data.movies import algonauts2021 as module
+from phosphene.data.movies import clip_responses as module
 from phosphene.data.movies.algonauts2021 import Algonauts2021Settings, prepare_algonauts2021
 from phosphene.errors import InputError, UsageError
 
@@ -20,7 +20,7 @@ N, SHOWINGS = 26, 3
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SEGMENT", 10)
+    monkeypatch.setattr(module, "LENGTH", 10)
 
 
 def dump(path: Path, content: Any) -> None:
