@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from phosphene.data.pictures import Pictures
-from phosphene.errors import InputError, UsageError
+from phosphene.errors import UsageError
 from phosphene.pipelines.generators.base import Generator, to_uint8
 from phosphene.pipelines.generators.block_size import fitting_block
 from phosphene.pipelines.generators.denoising import (
@@ -31,14 +31,15 @@ from phosphene.pipelines.generators.denoising import (
     padded,
 )
 from phosphene.pipelines.generators.overflow import refuse_overflow
-from phosphene.pipelines.generators.starts import FIRST_SCALE, check_steps
+from phosphene.pipelines.generators.starts import check_steps
 from phosphene.pipelines.generators.step_progress import StepEnd, watch_steps
-from phosphene.pipelines.generators.video.base import VideoConditions, VideoGenerator, frame_times
+from phosphene.pipelines.generators.video.base import VideoConditions, VideoGenerator
 from phosphene.pipelines.generators.video.fitting import Frame, at_rate, picked_frames
 from phosphene.pipelines.generators.video.options import VideoOptions
+from phosphene.pipelines.generators.video.perception import perception_videos
 from phosphene.pipelines.generators.video.radial import LEAST_FRAMES, RadialLayout
 from phosphene.pipelines.generators.video.radial_attention import check_kernel, through_mask
-from phosphene.pipelines.generators.video.warping import at_moments, warp_keyframes
+from phosphene.pipelines.generators.video.warping import warp_keyframes
 from phosphene.types import BrainEmbedding
 
 __all__ = ["Block", "Predict", "RenderingVideo", "guided"]
@@ -277,43 +278,9 @@ class RenderingVideo(VideoGenerator):
         return warp_keyframes(keyframes, flow, seconds=conditions.seconds, n_frames=n_frames)[:, 0]
 
     def _perception(self, conditions: VideoConditions, n_frames: int) -> Tensor:
-        """Return the decoded perception flow as videos (n, n_frames, 3, H, W) in 0..1."""
-        decode = None
-        if conditions.lowlevel is not None:
-            decode = self._latents_decoder(tuple(conditions.lowlevel.shape[2:]))
-        if conditions.lowlevel is None or decode is None:
-            raise InputError(
-                f"{self.entry_name} with `start`, and no perception flow that can be decoded",
-                expected="latents of each moment, and a picture generator whose latents they are",
-                remedy="leave `start` away",
-            )
-        found = []
-        for clip in conditions.lowlevel.float():  # one by one: company never changes the rounding
-            shown = decode(clip).cpu()
-            times = frame_times(n_frames, conditions.seconds)
-            found.append(at_moments(shown[None], times, conditions.seconds)[0])
-        return torch.stack(found)
-
-    def _latents_decoder(self, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor] | None:
-        """Return what decodes latents (n, *shape): the picture generator's autoencoder, or its own.
-
-        Published decoders of clips predict latents of Stable Diffusion's first autoencoder, which
-        AnimateDiff has.
-        """
-        latents = None if self.pictures is None else self.pictures.latents
-        if latents is not None and tuple(latents.shape) == shape:
-            return latents.decode
-        config, kind = self.vae.config, type(self.vae).__name__
-        first = abs(float(getattr(config, "scaling_factor", 0) or 0) - FIRST_SCALE) < 1e-6
-        if kind != "AutoencoderKL" or not first or shape[0] != int(config.latent_channels):
-            return None
-
-        def decode(clip: Tensor) -> Tensor:
-            scaled = clip.to(self.device, self.vae.dtype) / FIRST_SCALE
-            frames = [self.vae.decode(one[None]).sample.float() for one in scaled]
-            return (torch.cat(frames) / 2 + 0.5).clamp(0, 1)
-
-        return decode
+        return perception_videos(
+            conditions, n_frames, self.pictures, self.vae, self.device, owner=self.entry_name
+        )
 
     def _words(self, conditions: VideoConditions) -> dict[str, Tensor]:
         """Return encoded prompts, one row per clip."""
