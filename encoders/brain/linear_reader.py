@@ -28,9 +28,22 @@ class LinearReader(NetworkEncoder):
     profile_mean: Tensor
     profile_components: Tensor
 
+    @property
     @abstractmethod
+    def readers(self) -> nn.ModuleDict:
+        """What reads the voxels of each subject: a linear map, and layers after it."""
+
     def linear_of(self, subject: str) -> nn.Linear:
         """Return the map from a subject's voxels."""
+        modules = self.readers[subject_key(subject)].modules()
+        return next(one for one in modules if isinstance(one, nn.Linear))
+
+    def start_subject(self, subject: str) -> None:
+        self._start_like_others(subject, self.readers)
+
+    def read(self, subject: str, voxels: Tensor) -> Tensor:
+        found: Tensor = self.readers[subject_key(subject)](voxels)
+        return found
 
     def keep_profiles(self, size: int) -> None:
         """Make room for profiles of ``size`` numbers per voxel; none for zero."""

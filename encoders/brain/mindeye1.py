@@ -87,17 +87,9 @@ class MindEye1Encoder(LinearReader):
             nn.Dropout(self.first_dropout),
         )  # fmt: skip
 
-    def linear_of(self, subject: str) -> nn.Linear:
-        found = self.lin0[subject_key(subject)][0]  # type: ignore[index]
-        assert isinstance(found, nn.Linear)
-        return found
-
-    def start_subject(self, subject: str) -> None:
-        self._start_like_others(subject, self.lin0)
-
-    def read(self, subject: str, voxels: Tensor) -> Tensor:
-        found: Tensor = self.lin0[subject_key(subject)](voxels)
-        return found
+    @property
+    def readers(self) -> nn.ModuleDict:
+        return self.lin0
 
     def predict(self, shared: Tensor) -> dict[str, Tensor]:
         for layer in self.mlp:

@@ -109,24 +109,12 @@ class MindEye2Encoder(LinearReader):
         self.keep_profiles(profile_size)
 
     def make_subject(self, subject: str, n_voxels: int) -> None:
-        self._linears[subject_key(subject)] = nn.Linear(n_voxels, self.width)
+        self.readers[subject_key(subject)] = nn.Linear(n_voxels, self.width)
 
     @property
-    def _linears(self) -> nn.ModuleDict:
+    def readers(self) -> nn.ModuleDict:
         found = self.ridge["linears"]
         assert isinstance(found, nn.ModuleDict)
-        return found
-
-    def linear_of(self, subject: str) -> nn.Linear:
-        found = self._linears[subject_key(subject)]
-        assert isinstance(found, nn.Linear)
-        return found
-
-    def start_subject(self, subject: str) -> None:
-        self._start_like_others(subject, self._linears)
-
-    def read(self, subject: str, voxels: Tensor) -> Tensor:
-        found: Tensor = self._linears[subject_key(subject)](voxels)
         return found
 
     def predict(self, shared: Tensor) -> dict[str, Tensor]:

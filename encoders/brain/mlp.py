@@ -60,17 +60,9 @@ class MLPEncoder(LinearReader):
     def make_subject(self, subject: str, n_voxels: int) -> None:
         self.reader[subject_key(subject)] = nn.Linear(n_voxels, self.width)
 
-    def linear_of(self, subject: str) -> nn.Linear:
-        found = self.reader[subject_key(subject)]
-        assert isinstance(found, nn.Linear)
-        return found
-
-    def start_subject(self, subject: str) -> None:
-        self._start_like_others(subject, self.reader)
-
-    def read(self, subject: str, voxels: Tensor) -> Tensor:
-        found: Tensor = self.reader[subject_key(subject)](voxels)
-        return found
+    @property
+    def readers(self) -> nn.ModuleDict:
+        return self.reader
 
     def predict(self, shared: Tensor) -> dict[str, Tensor]:
         shared = self.first(shared)
