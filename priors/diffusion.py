@@ -14,7 +14,7 @@ from torch import Tensor
 
 from phosphene.component import record_config
 from phosphene.errors import check_option
-from phosphene.priors.learned import LearnedPrior, clean_of_noise
+from phosphene.priors.learned import LearnedPrior, clean_of_noise, token_transformer
 
 __all__ = ["DiffusionPrior"]
 
@@ -59,26 +59,16 @@ class DiffusionPrior(LearnedPrior):
         solver: Literal["ddim", "dpm-solver"] = "ddim",
     ) -> None:
         super().__init__()
-        from diffusers import DDIMScheduler, PriorTransformer
+        from diffusers import DDIMScheduler
 
         check_option("prediction", prediction, ("sample", "epsilon"))
         check_option("solver", solver, ("ddim", "dpm-solver"))
         self.prediction, self.solver = prediction, solver
         self.dim, self.n_tokens = dim, n_tokens
         self.steps, self.guidance_scale = steps, guidance_scale
-        self.network = PriorTransformer(
-            num_attention_heads=heads,
-            attention_head_dim=head_dim,
-            num_layers=layers,
-            embedding_dim=dim,
-            # Condition and noisy tokens both have places; pooled condition and time beside them.
-            num_embeddings=2 * n_tokens,
-            additional_embeddings=2,
-            added_emb_type=None,
+        self.network = token_transformer(
+            dim, n_tokens, heads=heads, head_dim=head_dim, layers=layers
         )
-        # Moments that diffusers keeps for post-processing; targets here are standardised.
-        self.network.clip_mean.requires_grad_(False)
-        self.network.clip_std.requires_grad_(False)
         self.scheduler = DDIMScheduler(
             num_train_timesteps=TRAINING_STEPS,
             beta_schedule="squaredcos_cap_v2",

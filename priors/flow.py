@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from phosphene.component import record_config
-from phosphene.priors.learned import LearnedPrior
+from phosphene.priors.learned import LearnedPrior, token_transformer
 
 __all__ = ["FlowPrior"]
 
@@ -47,22 +47,11 @@ class FlowPrior(LearnedPrior):
         guidance_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        from diffusers import PriorTransformer
-
         self.dim, self.n_tokens = dim, n_tokens
         self.steps, self.guidance_scale = steps, guidance_scale
-        self.network = PriorTransformer(
-            num_attention_heads=heads,
-            attention_head_dim=head_dim,
-            num_layers=layers,
-            embedding_dim=dim,
-            num_embeddings=2 * n_tokens,
-            additional_embeddings=2,
-            added_emb_type=None,
+        self.network = token_transformer(
+            dim, n_tokens, heads=heads, head_dim=head_dim, layers=layers
         )
-        # Moments that diffusers keeps for post-processing; targets here are standardised.
-        self.network.clip_mean.requires_grad_(False)
-        self.network.clip_std.requires_grad_(False)
 
     def velocity(self, current: Tensor, times: Tensor, condition: Tensor) -> Tensor:
         """Return where tokens (n, n_tokens, d) go, at times (n,) from 0 (noise) to 1 (clean)."""

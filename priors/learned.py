@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,10 @@ from phosphene.priors.base import Prior
 from phosphene.seeds import item_seed
 from phosphene.types import BrainEmbedding
 
-__all__ = ["LearnedPrior", "clean_of_noise"]
+if TYPE_CHECKING:
+    from diffusers import PriorTransformer
+
+__all__ = ["LearnedPrior", "clean_of_noise", "token_transformer"]
 
 LENGTH = "length_factor"
 FARTHEST = 4.0  # standard deviations; targets are standardised
@@ -162,6 +166,28 @@ class LearnedPrior(nn.Module, Prior):
         if steps < 1:
             raise UsageError(f"{steps} steps of the {self.name} prior", expected="at least 1")
         return steps, self.guidance_scale if guidance is None else guidance
+
+
+def token_transformer(
+    dim: int, n_tokens: int, *, heads: int, head_dim: int, layers: int
+) -> PriorTransformer:
+    """Return a transformer over noisy tokens (n, n_tokens, dim), the condition, and time."""
+    from diffusers import PriorTransformer
+
+    network = PriorTransformer(
+        num_attention_heads=heads,
+        attention_head_dim=head_dim,
+        num_layers=layers,
+        embedding_dim=dim,
+        # Condition and noisy tokens both have places; pooled condition and time beside them.
+        num_embeddings=2 * n_tokens,
+        additional_embeddings=2,
+        added_emb_type=None,
+    )
+    # Moments that diffusers keeps for post-processing; targets here are standardised.
+    network.clip_mean.requires_grad_(False)
+    network.clip_std.requires_grad_(False)
+    return network
 
 
 def clean_of_noise(current: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
