@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
     from phosphene.data.virtual.subject import VirtualSubject
 
-__all__ = ["Simulation", "check_sessions", "plan_trials", "simulate"]
+__all__ = ["Simulation", "check_sessions", "name_trials", "plan_trials", "simulate"]
 
 Array = np.ndarray[Any, Any]
+
+COLUMNS = ("session", "run", "trial", "repetition", "onset", "duration")
 
 TRIALS_PER_SESSION = 720
 SESSION_GAIN, SESSION_OFFSET, SESSION_DRIFT = 0.1, 0.3, 0.2
@@ -65,15 +67,7 @@ class Simulation:
         stimulus_ids, splits : sequence of n str, optional
             Name and split of every picture; ``scene-000000`` and ``train`` by default.
         """
-        from phosphene.trials import complete_trials
-
-        rows = self.trials["stimulus"].to_numpy()
-        names = stimulus_ids or [f"scene-{index:06d}" for index in range(len(self.signal))]
-        table = self.trials[["session", "run", "trial", "repetition", "onset", "duration"]].copy()
-        table["stimulus_id"] = np.array(names, dtype=object)[rows]
-        if splits is not None:
-            table["split"] = np.array(splits, dtype=object)[rows]
-        trials = complete_trials(table, len(table))
+        trials = name_trials(self.trials, len(self.signal), stimulus_ids, splits)
         return Recording(self.betas, "fmri", self.subject.label, trials, self.subject.space)
 
     def averaged(self) -> Array:
@@ -98,6 +92,33 @@ class Simulation:
         stimulus = self.trials["stimulus"].to_numpy()
         np.add.at(mean, stimulus, betas)
         return (mean / np.bincount(stimulus, minlength=len(mean))[:, None]).astype(np.float32)
+
+
+def name_trials(
+    trials: pd.DataFrame,
+    n_pictures: int,
+    stimulus_ids: Sequence[str] | None,
+    splits: Sequence[str] | None,
+) -> pd.DataFrame:
+    """Return the trials table of a recording, for trials whose pictures are numbered.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        With the number of each trial's picture in the column ``stimulus``.
+    n_pictures : int
+    stimulus_ids, splits : sequence of n_pictures str, optional
+        Name and split of every picture; ``scene-000000`` and ``train`` by default.
+    """
+    from phosphene.trials import complete_trials
+
+    rows = trials["stimulus"].to_numpy()
+    names = stimulus_ids or [f"scene-{index:06d}" for index in range(n_pictures)]
+    table = trials[[name for name in COLUMNS if name in trials]].copy()
+    table["stimulus_id"] = np.array(names, dtype=object)[rows]
+    if splits is not None:
+        table["split"] = np.array(splits, dtype=object)[rows]
+    return complete_trials(table, len(table))
 
 
 def check_sessions(

@@ -13,7 +13,7 @@ from phosphene.data.virtual.haemodynamics import HRF_PARAMETERS
 from phosphene.data.virtual.noise import plan_noise
 from phosphene.data.virtual.subject import VirtualSubject
 
-__all__ = ["SUBJECT_HASH", "subject_hash"]
+__all__ = ["SUBJECT_HASH", "digest_values", "subject_hash"]
 
 SUBJECT_HASH = "3a4cbaa7c9f593b6bafe65583001d9aee69e56db8f5b052bf0fad08c053fbabd"
 """Hash of subjects 01 to 04, version 1; a change that alters it needs a new VERSION."""
@@ -27,7 +27,7 @@ def subject_hash(labels: tuple[str, ...] = ("01", "02", "03", "04")) -> str:
     digest = hashlib.sha256(VERSION.encode())
     digest.update(repr((AREAS, sorted(PRESETS.items()), HRF_PARAMETERS)).encode())
     for name, values in sorted(unit_preferences().items()):
-        _update(digest, name, values)
+        digest_values(digest, name, values)
     for label in labels:
         subject = VirtualSubject(label)
         anatomy = subject.anatomy
@@ -46,11 +46,12 @@ def subject_hash(labels: tuple[str, ...] = ("01", "02", "03", "04")) -> str:
             ("ncsnr", ratio),
             ("hrf", hrf),
         ):
-            _update(digest, name, values)
+            digest_values(digest, name, values)
     return digest.hexdigest()
 
 
-def _update(digest: Any, name: str, values: np.ndarray[Any, Any]) -> None:
+def digest_values(digest: Any, name: str, values: np.ndarray[Any, Any]) -> None:
+    """Let a hash take in values, rounded to four digits."""
     # Far coarser than rounding of elementary functions, so that processors agree.
     rounded = np.round(np.asarray(values, dtype=np.float64) * 1e4).astype("<i8")
     digest.update(f"{name}{rounded.shape}".encode())

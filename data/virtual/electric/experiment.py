@@ -11,7 +11,7 @@ import numpy as np
 from phosphene.data.virtual.draws import entropy_of
 from phosphene.data.virtual.electric.conductor import HEAD_RADIUS
 from phosphene.data.virtual.electric.presets import ELECTRIC_VERSION, STATE_SD
-from phosphene.data.virtual.experiment import check_sessions
+from phosphene.data.virtual.experiment import check_sessions, name_trials
 from phosphene.errors import InputError
 from phosphene.progress import progress
 from phosphene.types import Recording
@@ -62,15 +62,7 @@ class ElectricSimulation:
         stimulus_ids, splits : sequence of n str, optional
             Name and split of every picture; ``scene-000000`` and ``train`` by default.
         """
-        from phosphene.trials import complete_trials
-
-        rows = self.trials["stimulus"].to_numpy()
-        names = stimulus_ids or [f"scene-{index:06d}" for index in range(len(self.signal))]
-        table = self.trials[["session", "run", "trial", "repetition", "onset"]].copy()
-        table["stimulus_id"] = np.array(names, dtype=object)[rows]
-        if splits is not None:
-            table["split"] = np.array(splits, dtype=object)[rows]
-        trials = complete_trials(table, len(table))
+        trials = name_trials(self.trials, len(self.signal), stimulus_ids, splits)
         modality = self.head.preset.modality
         return Recording(self.epochs, modality, self.head.label, trials, info=self.head.info)
 

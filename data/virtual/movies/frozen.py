@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
-import numpy as np
-
-from phosphene.data.virtual.frozen import SUBJECT_HASH
+from phosphene.data.virtual.frozen import SUBJECT_HASH, digest_values
 from phosphene.data.virtual.movies.motion_area import MOTION_SHARES
 from phosphene.data.virtual.movies.subject import MOVIE_VERSION, MovieSubject
 from phosphene.data.virtual.noise import plan_noise
@@ -39,12 +36,5 @@ def movie_subject_hash(labels: tuple[str, ...] = ("01", "02")) -> str:
             ("ncsnr", ratio),
             ("hrf", hrf),
         ):
-            _update(digest, name, values)
+            digest_values(digest, name, values)
     return digest.hexdigest()
-
-
-def _update(digest: Any, name: str, values: np.ndarray[Any, Any]) -> None:
-    # Far coarser than rounding of elementary functions, so that processors agree.
-    rounded = np.round(np.asarray(values, dtype=np.float64) * 1e4).astype("<i8")
-    digest.update(f"{name}{rounded.shape}".encode())
-    digest.update(rounded.tobytes())
