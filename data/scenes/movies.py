@@ -146,7 +146,12 @@ def _draw_camera_motion(scene: Scene, times: Sequence[float], draws: Draws) -> C
 
 
 def _allowed(scene: Scene, motion: CameraMotion, time: float) -> bool:
-    return 5 < scene.camera.elevation + motion.rise * time < 75
+    """Whether the camera looks down from above the ground: one that comes near may sink."""
+    camera = scene.camera
+    elevation = camera.elevation + motion.rise * time
+    distance = camera.distance * math.exp(-motion.approach * time)
+    height = camera.target[2] + distance * math.sin(math.radians(elevation))
+    return 5 < elevation < 75 and height > 0
 
 
 def _any_camera_motion(scene: Scene, draws: Draws) -> CameraMotion:

@@ -218,6 +218,13 @@ def test_solids_stay_apart_and_every_motion_occurs() -> None:
     assert kinds == set(MOTIONS)
 
 
+def test_no_camera_comes_so_near_that_it_sinks_into_the_ground() -> None:
+    # The sixth film of this seed drew such a camera, and the whole simulation stopped.
+    movie = sample_movie(5, n_frames=800, fps=8.0, mean_shot=5.0, seed=19)
+    ends = [shot.at(shot.n_frames / movie.fps).camera.position[2] for shot in movie.shots]
+    assert min(ends) > 0
+
+
 def test_cuts_follow_no_clock() -> None:
     """Lengths of shots beyond the dead time are exponential: mean equals deviation."""
     from phosphene.data.scenes.draws import Draws
