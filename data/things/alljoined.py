@@ -17,15 +17,13 @@ import numpy as np
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.filtering import BandPass
-from phosphene.data.prepare import write_subject
 from phosphene.data.readers.damage import reading
 from phosphene.data.readers.epochs import choose_channels, sensors_of
 from phosphene.data.readers.restricted_pickle import load_plain_pickle
-from phosphene.data.things.cutting import Cut, Cutting, cut_trials, to_recording, whiten_sessions
+from phosphene.data.things.cutting import Cut, Cutting, cut_trials, whiten_sessions
 from phosphene.data.things.eeg1 import pick_names
 from phosphene.data.things.forms import sensors_from
-from phosphene.data.things.pictures_found import found_pictures
-from phosphene.data.things.validation import choose_concepts
+from phosphene.data.things.writing import choose_subjects, write_cut
 from phosphene.data.virtual.electric.sensors import OCCIPITAL_17
 from phosphene.errors import InputError, UsageError
 from phosphene.names import require
@@ -39,7 +37,6 @@ __all__ = ["FLEX_32", "prepare_alljoined"]
 
 Array = np.ndarray[Any, Any]
 LICENCE = "CC BY-NC 4.0"
-SPLIT_FILE = "validation_concepts.json"
 FLEX_32 = (
     "Cz", "FCz", "AFz", "Fp1", "F5", "F1", "CP5", "CP3", "CP1", "P1", "P3", "P5", "P7", "PO7",
     "PO3", "O1", "Pz", "POz", "Oz", "O2", "PO4", "PO8", "P8", "P6", "P4", "P2", "CP2", "CP4",
@@ -106,14 +103,7 @@ def prepare_alljoined(
         raise UsageError(f"`channels` is {channels!r}", expected="all or 17")
     folder = Path(source)
     form, found = _recognise(folder)
-    labels = [name.removeprefix("sub-") for name in subjects] if subjects else sorted(found)
-    absent = [label for label in labels if label not in found]
-    if absent:
-        raise InputError(
-            f"{folder} has no subject {', '.join(absent)}",
-            expected=f"among {', '.join(sorted(found))}",
-            remedy="correct --subject, or complete the download",
-        )
+    labels = choose_subjects(found, subjects, folder)
     wanted = FLEX_32 if channels == "all" else tuple(n for n in OCCIPITAL_17 if n in FLEX_32)
     cutting = Cutting((-0.2, 1.0), True, rate, 0.0, band or BandPass())
     said = [f"form: {form}"]
@@ -135,17 +125,11 @@ def prepare_alljoined(
                 said.append(f"subject {label}: no {METADATA[0]}, every picture its own concept")
         if whiten and cut.info.unit != "whitened":
             cut = whiten_sessions(cut)
-        train = cut.table["split"] == "train"
-        concepts = choose_concepts(cut.table.loc[train, "concept"].tolist(), validation, seed=seed)
-        recording = to_recording(
-            cut, label, "eeg", held_out=set(concepts.concepts), average=average
-        )
-        pictures = None if images is None else found_pictures(Path(images), recording.trials)
-        dataset = write_subject(
-            output, recording, pictures, name="alljoined-1.6m", licence=LICENCE,
-            source=f"alljoined-1.6m ({form})", dtype="float16",
+        dataset = write_cut(
+            output, cut, label, "eeg", validation=validation, seed=seed, average=average,
+            images=images, name="alljoined-1.6m", licence=LICENCE,
+            source=f"alljoined-1.6m ({form})",
         )  # fmt: skip
-        concepts.save(Path(output) / SPLIT_FILE)
     assert dataset is not None
     return dataset, said
 

@@ -27,9 +27,9 @@ __all__ = [
     "Cutting",
     "compact",
     "cut_trials",
-    "held_out_pictures",
     "to_recording",
     "whiten_sessions",
+    "without_test_concepts",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -183,14 +183,19 @@ def _scale(info: SensorInfo) -> float:
     return SMALL[info.unit][1] if info.unit in SMALL else 1.0
 
 
-def held_out_pictures(table: pd.DataFrame) -> tuple[pd.Series[bool], int]:
-    """Return which rows stay, and how many training trials show a concept of the test.
+def without_test_concepts(cut: Cut) -> tuple[Cut, int]:
+    """Leave out training trials of concepts of the test; return how many there were.
 
     They would show in training what the zero-shot test asks for.
     """
+    table = cut.table
     tested = set(table.loc[table["split"] == "test", "concept"])
     seen = (table["split"] == "train") & table["concept"].isin(tested)
-    return ~seen, int(seen.sum())
+    if not seen.any():
+        return cut, 0
+    rows = np.flatnonzero(~seen)
+    kept = Cut(cut.data[rows], cut.info, table.iloc[rows].reset_index(drop=True))
+    return kept, int(seen.sum())
 
 
 def to_recording(

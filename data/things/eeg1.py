@@ -16,20 +16,17 @@ import numpy as np
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.filtering import BandPass
-from phosphene.data.prepare import write_subject
 from phosphene.data.readers.damage import existing_file, reading
 from phosphene.data.readers.epochs import choose_channels, sensors_of
 from phosphene.data.things.cutting import (
     Cut,
     Cutting,
     cut_trials,
-    held_out_pictures,
-    to_recording,
     whiten_sessions,
+    without_test_concepts,
 )
-from phosphene.data.things.pictures_found import found_pictures
 from phosphene.data.things.sample_attributes import picture_of
-from phosphene.data.things.validation import choose_concepts
+from phosphene.data.things.writing import write_cut
 from phosphene.data.virtual.electric.sensors import OCCIPITAL_17
 from phosphene.errors import InputError, UsageError
 from phosphene.names import require
@@ -43,7 +40,6 @@ __all__ = ["pick_names", "prepare_things_eeg1"]
 
 Array = np.ndarray[Any, Any]
 LICENCE = "CC0"
-SPLIT_FILE = "validation_concepts.json"
 NAME = re.compile(r"sub-([A-Za-z0-9]+)_task-rsvp_eeg\.vhdr$")
 KIND = "a recording of THINGS-EEG1 (_eeg.vhdr)"
 SLOWEST = 5.0  # seconds between pictures; a median above it is one in milliseconds
@@ -122,25 +118,16 @@ def prepare_things_eeg1(
     dataset: CanonicalDataset | None = None
     for label in progress(labels, label="subjects"):
         cut, told = _read(found[label], cutting, OCCIPITAL_17 if channels == "17" else None)
-        kept, seen = held_out_pictures(cut.table)
+        cut, seen = without_test_concepts(cut)
         said += [f"subject {label}: {sentence}" for sentence in told]
         if seen:
             said.append(f"subject {label}: {seen} training trials of test concepts left out")
-            rows = np.flatnonzero(kept.to_numpy())
-            cut = Cut(cut.data[rows], cut.info, cut.table.iloc[rows].reset_index(drop=True))
         if whiten:
             cut = whiten_sessions(cut)
-        train = cut.table["split"] == "train"
-        concepts = choose_concepts(cut.table.loc[train, "concept"].tolist(), validation, seed=seed)
-        recording = to_recording(
-            cut, label, "eeg", held_out=set(concepts.concepts), average=average
-        )
-        pictures = None if images is None else found_pictures(Path(images), recording.trials)
-        dataset = write_subject(
-            output, recording, pictures, name="things-eeg1", licence=LICENCE,
-            source="things-eeg1", dtype="float16",
+        dataset = write_cut(
+            output, cut, label, "eeg", validation=validation, seed=seed, average=average,
+            images=images, name="things-eeg1", licence=LICENCE, source="things-eeg1",
         )  # fmt: skip
-        concepts.save(Path(output) / SPLIT_FILE)
     assert dataset is not None
     return dataset, said
 

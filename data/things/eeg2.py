@@ -14,7 +14,8 @@ from phosphene.data.prepare import Stimuli, write_subject
 from phosphene.data.things.forms import Part, read_part, recognise
 from phosphene.data.things.raw import read_raw
 from phosphene.data.things.stimulus_table import StimulusTable, read_stimulus_table
-from phosphene.data.things.validation import choose_concepts
+from phosphene.data.things.validation import SPLIT_FILE, choose_concepts
+from phosphene.data.things.writing import choose_subjects
 from phosphene.data.virtual.electric.sensors import OCCIPITAL_17
 from phosphene.errors import InputError, UsageError
 from phosphene.sensors import SensorInfo, standard_name
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["prepare_things_eeg2"]
 
 Array = np.ndarray[Any, Any]
-SPLIT_FILE = "validation_concepts.json"
 LICENCE = "CC BY 4.0"
 DEFAULT_VALIDATION = 200
 
@@ -96,7 +96,7 @@ def prepare_things_eeg2(
     train, test = read_stimulus_table(Path(table) if table is not None else folder)
     tables = {"train": train, "test": test}
     concepts = choose_concepts(train.concepts, validation, seed=seed)
-    chosen = _choose(found, subjects, folder)
+    chosen = choose_subjects(found, subjects, folder)
     pictures = None if images is None else _pictures(Path(images), tables)
     dataset: CanonicalDataset | None = None
     for label in chosen:
@@ -110,18 +110,6 @@ def prepare_things_eeg2(
     if dataset is None:
         raise InputError(f"{folder} has no subject", expected="sub-01, sub-02, ...")
     return dataset, form
-
-
-def _choose(found: dict[str, Path], subjects: list[str] | None, folder: Path) -> list[str]:
-    labels = sorted(found) if not subjects else [label.removeprefix("sub-") for label in subjects]
-    absent = [label for label in labels if label not in found]
-    if absent:
-        raise InputError(
-            f"{folder} has no subject {', '.join(absent)}",
-            expected=f"among {', '.join(sorted(found))}",
-            remedy="correct --subject, or complete the download",
-        )
-    return labels
 
 
 def _read(

@@ -17,22 +17,19 @@ import numpy as np
 
 from phosphene.data.canonical import CanonicalDataset
 from phosphene.data.filtering import BandPass
-from phosphene.data.prepare import write_subject
 from phosphene.data.readers.damage import reading
 from phosphene.data.readers.epochs import choose_channels, sensors_of
 from phosphene.data.things.cutting import (
     Cut,
     Cutting,
     compact,
-    held_out_pictures,
-    to_recording,
     whiten_sessions,
+    without_test_concepts,
 )
 from phosphene.data.things.meg_pickled import PICKLES, read_pickled
 from phosphene.data.things.meg_raw import read_runs
-from phosphene.data.things.pictures_found import found_pictures
 from phosphene.data.things.sample_attributes import CATCH, SampleAttributes, shown_table
-from phosphene.data.things.validation import choose_concepts
+from phosphene.data.things.writing import choose_subjects, write_cut
 from phosphene.errors import InputError, check_option
 from phosphene.names import require
 
@@ -41,7 +38,6 @@ __all__ = ["MEG_FORMS", "prepare_things_meg", "recognise_meg"]
 Array = np.ndarray[Any, Any]
 MEG_FORMS = ("bids", "epochs", "pickled")
 LICENCE = "CC0"
-SPLIT_FILE = "validation_concepts.json"
 EPOCHS = re.compile(r"preprocessed_P(\d+)-epo\.fif$", re.IGNORECASE)
 RUN = re.compile(r"sub-(?:BIGMEG)?(\d+)_ses-(\w+?)_task-main_run-(\w+?)_meg\.(?:ds|fif)$")
 BLOCK = 256
@@ -107,7 +103,7 @@ def prepare_things_meg(
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}", "the folder of THINGS-MEG")
     kind, found = recognise_meg(folder, form)
-    labels = _choose(found, subjects, folder)
+    labels = choose_subjects(found, subjects, folder, _label)
     attributes = SampleAttributes(folder if table is None else Path(table))
     said = [f"form: {kind}"]
     cutting = Cutting((-0.1, 1.3), True, rate, -0.1, band or BandPass(0.1, 40.0))
@@ -120,24 +116,15 @@ def prepare_things_meg(
         else:
             cut, told = read_runs(found[label], RUN, attributes, label, cutting)
             said += told
-        kept, seen = held_out_pictures(cut.table)
+        cut, seen = without_test_concepts(cut)
         if seen:
             said.append(f"subject {label}: {seen} training trials of test concepts left out")
-            rows = np.flatnonzero(kept.to_numpy())
-            cut = Cut(cut.data[rows], cut.info, cut.table.iloc[rows].reset_index(drop=True))
         if whiten and cut.info.unit != "whitened":
             cut = whiten_sessions(cut)
-        train = cut.table["split"] == "train"
-        concepts = choose_concepts(cut.table.loc[train, "concept"].tolist(), validation, seed=seed)
-        recording = to_recording(
-            cut, label, "meg", held_out=set(concepts.concepts), average=average
-        )
-        pictures = None if images is None else found_pictures(Path(images), recording.trials)
-        dataset = write_subject(
-            output, recording, pictures, name="things-meg", licence=LICENCE,
-            source=f"things-meg ({kind})", dtype="float16",
+        dataset = write_cut(
+            output, cut, label, "meg", validation=validation, seed=seed, average=average,
+            images=images, name="things-meg", licence=LICENCE, source=f"things-meg ({kind})",
         )  # fmt: skip
-        concepts.save(Path(output) / SPLIT_FILE)
     if dataset is None:
         raise InputError(f"{folder} has no subject", "files of P1 to P4")
     return dataset, said
@@ -182,20 +169,8 @@ def recognise_meg(source: Path, form: str | None = None) -> tuple[str, dict[str,
     return kind, found[kind]
 
 
-def _choose(found: dict[str, list[Path]], subjects: list[str] | None, folder: Path) -> list[str]:
-    if not subjects:
-        return sorted(found)
-    labels = [
-        re.sub(r"^(sub-)?(BIGMEG|P)?", "", name, flags=re.IGNORECASE).zfill(2) for name in subjects
-    ]
-    absent = [label for label in labels if label not in found]
-    if absent:
-        raise InputError(
-            f"{folder} has no subject {', '.join(absent)}",
-            expected=f"among {', '.join(sorted(found))}",
-            remedy="correct --subject, or complete the download",
-        )
-    return labels
+def _label(name: str) -> str:
+    return re.sub(r"^(sub-)?(BIGMEG|P)?", "", name, flags=re.IGNORECASE).zfill(2)
 
 
 def _read_epochs(path: Path, attributes: SampleAttributes, label: str) -> Cut:

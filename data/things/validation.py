@@ -9,7 +9,9 @@ from phosphene.data.virtual.draws import entropy_of
 from phosphene.errors import UsageError
 from phosphene.schemas.base import Stored
 
-__all__ = ["ConceptSplit", "choose_concepts"]
+__all__ = ["SPLIT_FILE", "ConceptSplit", "choose_concepts"]
+
+SPLIT_FILE = "validation_concepts.json"
 
 
 class ConceptSplit(Stored):
