@@ -10,22 +10,22 @@ have lost it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from phosphene.component import check_tensors, record_config
-from phosphene.data.pictures import Pictures, fit_pictures
-from phosphene.encoders.stimulus.base import StimulusEncoder, network_hash
+from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.base import network_hash
+from phosphene.encoders.stimulus.standardised import StandardisedTarget
 from phosphene.errors import AssetError, check_option
 from phosphene.names import resolve_folder
 from phosphene.schemas import TargetSpec
 
 __all__ = ["COLOURS", "ClipVisionTarget"]
 
-BATCH = 64
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 # (x + 1) / 2 before CLIP's own normalisation, for x in 0..1
@@ -40,7 +40,7 @@ LAYERS: dict[str, str] = {
 }
 
 
-class ClipVisionTarget(nn.Module, StimulusEncoder):
+class ClipVisionTarget(StandardisedTarget):
     """Pictures to standardised projected embeddings, or tokens, of a CLIP picture encoder.
 
     Parameters
@@ -56,9 +56,7 @@ class ClipVisionTarget(nn.Module, StimulusEncoder):
     """
 
     name = "clip-vision"
-    # Measured over training pictures; they bring every number to mean 0 and variance 1.
-    target_mean: Tensor
-    target_scale: Tensor
+    batch = 64
     mean: Tensor
     std: Tensor
 
@@ -89,8 +87,7 @@ class ClipVisionTarget(nn.Module, StimulusEncoder):
         shape = shapes[output]
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        self.register_buffer("target_mean", torch.zeros(shape))
-        self.register_buffer("target_scale", torch.ones(shape))
+        self.keep_moments(shape)
 
     @property
     def spec(self) -> TargetSpec:
@@ -140,26 +137,8 @@ class ClipVisionTarget(nn.Module, StimulusEncoder):
         values = (torch.zeros(shape, device=self.mean.device) + colour - self.mean) / self.std
         return self.features(values)[0]
 
-    @torch.no_grad()
-    def standardise(self, pictures: Pictures) -> None:
-        """Measure mean and standard deviation of the target over pictures (n, H, W, 3)."""
-        self.target_mean.zero_()
-        self.target_scale.fill_(1)
-        values = self.encode(pictures)
-        self.target_mean.copy_(values.mean(0))
-        self.target_scale.copy_(values.std(0, unbiased=False).clamp_min(1e-6))
-
-    @torch.no_grad()
-    def encode(self, pictures: Iterable[Pictures]) -> Tensor:
-        self.eval()
-        fitted = fit_pictures(pictures, size=self.size, channels=3)
-        parts = []
-        for start in range(0, len(fitted), BATCH):
-            part = torch.from_numpy(fitted[start : start + BATCH]).permute(0, 3, 1, 2)
-            scaled = part.to(self.target_mean.device).float() / 255
-            found = self.features((scaled - self.mean) / self.std)
-            parts.append(((found - self.target_mean) / self.target_scale).cpu())
-        return torch.cat(parts)
+    def unscaled(self, pictures: Pictures) -> Tensor:
+        return self.features((self.on_device(pictures).float() / 255 - self.mean) / self.std)
 
     @classmethod
     def from_transformers(

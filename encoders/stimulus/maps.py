@@ -7,43 +7,40 @@ that predict depth apart from content are those of Takagi and Nishimoto 2023 and
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from phosphene.component import check_tensors, record_config
-from phosphene.data.pictures import Pictures, fit_pictures
-from phosphene.encoders.stimulus.base import StimulusEncoder, network_hash
+from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.base import network_hash
+from phosphene.encoders.stimulus.standardised import StandardisedTarget
 from phosphene.errors import AssetError, UsageError, check_option
 from phosphene.names import resolve_folder
 from phosphene.schemas import TargetSpec
 
 __all__ = ["DepthTarget", "EdgeTarget", "MapTarget"]
 
-BATCH = 16
 LUMINANCE = (0.2125, 0.7154, 0.0721)
 # Networks whose output is large where things are near, which is what ControlNets were shown.
 ESTIMATORS = ("depth_anything", "dpt")
 
 
-class MapTarget(nn.Module, StimulusEncoder):
+class MapTarget(StandardisedTarget):
     """Pictures to standardised maps (1, size, size) in 0..1, and back."""
 
     can_decode = True
-    size: int
-    target_mean: Tensor
-    target_scale: Tensor
+    batch = 16
+    least_scale = 1e-3
 
     def _make(self, size: int) -> None:
         if size < 1:
             raise UsageError(f"`size` is {size}", expected="at least 1")
         self.size = size
         # Measured over training pictures: how bright each place is, and how much it varies.
-        self.register_buffer("target_mean", torch.zeros(1, size, size))
-        self.register_buffer("target_scale", torch.ones(1, size, size))
+        self.keep_moments((1, size, size))
 
     @abstractmethod
     def maps(self, pictures: Pictures) -> Tensor:
@@ -52,11 +49,6 @@ class MapTarget(nn.Module, StimulusEncoder):
     @abstractmethod
     def _layer(self) -> str:
         """Return what the map is, in words."""
-
-    @property
-    @abstractmethod
-    def reading(self) -> int:
-        """Side of the pictures that are read, in pixels."""
 
     @property
     def spec(self) -> TargetSpec:
@@ -74,24 +66,8 @@ class MapTarget(nn.Module, StimulusEncoder):
             weights_hash=network_hash(self, {"size": self.size}),
         )
 
-    @torch.no_grad()
-    def standardise(self, pictures: Pictures) -> None:
-        """Measure mean and standard deviation of each place over pictures (n, H, W, 3)."""
-        self.target_mean.zero_()
-        self.target_scale.fill_(1)
-        values = self.encode(pictures)
-        self.target_mean.copy_(values.mean(0))
-        self.target_scale.copy_(values.std(0, unbiased=False).clamp_min(1e-3))
-
-    @torch.no_grad()
-    def encode(self, pictures: Iterable[Pictures]) -> Tensor:
-        self.eval()
-        fitted = fit_pictures(pictures, size=self.reading, channels=3)
-        parts = []
-        for start in range(0, len(fitted), BATCH):
-            found = self.maps(fitted[start : start + BATCH])
-            parts.append(((found - self.target_mean) / self.target_scale).cpu())
-        return torch.cat(parts)
+    def unscaled(self, pictures: Pictures) -> Tensor:
+        return self.maps(pictures)
 
     @torch.no_grad()
     def decode(self, embedding: Tensor) -> Tensor:

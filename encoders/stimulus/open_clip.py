@@ -8,17 +8,18 @@ Ilharco et al. 2021, *OpenCLIP*. Folders written here are open_clip's own: they 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from phosphene.component import check_tensors, record_config
-from phosphene.data.pictures import Pictures, fit_pictures
-from phosphene.encoders.stimulus.base import StimulusEncoder, network_hash
+from phosphene.data.pictures import Pictures
+from phosphene.encoders.stimulus.base import network_hash
+from phosphene.encoders.stimulus.standardised import StandardisedTarget
 from phosphene.errors import AssetError, UsageError, check_option
 from phosphene.schemas import ComponentFile, TargetSpec
 from phosphene.storage import load_tensors, read_json, save_tensors, write_json
@@ -31,7 +32,7 @@ STATISTICS_NAME = "statistics.safetensors"
 START, END, PAD, UNKNOWN_WORD = "<start>", "<end>", "<pad>", "<unknown>"
 
 
-class OpenClipTarget(nn.Module, StimulusEncoder):
+class OpenClipTarget(StandardisedTarget):
     """Pictures to the standardised tokens, or the pooled embedding, of a CLIP model.
 
     Parameters
@@ -48,9 +49,7 @@ class OpenClipTarget(nn.Module, StimulusEncoder):
     """
 
     name = "open-clip"
-    # Measured over training pictures; they bring every number to mean 0 and variance 1.
-    target_mean: Tensor
-    target_scale: Tensor
+    batch = BATCH
     mean: Tensor
     std: Tensor
 
@@ -83,8 +82,7 @@ class OpenClipTarget(nn.Module, StimulusEncoder):
         )
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        self.register_buffer("target_mean", torch.zeros(shape))
-        self.register_buffer("target_scale", torch.ones(shape))
+        self.keep_moments(shape)
 
     @property
     def spec(self) -> TargetSpec:
@@ -119,26 +117,9 @@ class OpenClipTarget(nn.Module, StimulusEncoder):
         tokens = F.avg_pool2d(patches, patches.shape[-1] // self.grid)
         return F.normalize(out["image_features"], dim=-1), tokens.flatten(2).transpose(1, 2)
 
-    @torch.no_grad()
-    def standardise(self, pictures: Pictures) -> None:
-        """Measure mean and standard deviation of the target over pictures (n, H, W, 3)."""
-        self.target_mean.zero_()
-        self.target_scale.fill_(1)
-        values = self.encode(pictures)
-        self.target_mean.copy_(values.mean(0))
-        self.target_scale.copy_(values.std(0, unbiased=False).clamp_min(1e-6))
-
-    @torch.no_grad()
-    def encode(self, pictures: Iterable[Pictures]) -> Tensor:
-        self.eval()
-        fitted = fit_pictures(pictures, size=self.size, channels=3)
-        parts = []
-        for start in range(0, len(fitted), BATCH):
-            part = torch.from_numpy(fitted[start : start + BATCH]).permute(0, 3, 1, 2)
-            pooled, tokens = self.features(part.to(self.target_mean.device))
-            found = tokens if self.output == "tokens" else pooled
-            parts.append(((found - self.target_mean) / self.target_scale).cpu())
-        return torch.cat(parts)
+    def unscaled(self, pictures: Pictures) -> Tensor:
+        pooled, tokens = self.features(self.on_device(pictures))
+        return tokens if self.output == "tokens" else pooled
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Return word numbers (n, context) of texts."""
