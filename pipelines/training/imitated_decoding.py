@@ -106,7 +106,8 @@ def _guessed(values: Tensor, error: Tensor, share: Tensor) -> Tensor:
 def _error(values: Tensor, noise: torch.Generator) -> Tensor:
     """Return an error: partly the next item, partly noise."""
     drawn = torch.randn(values.shape, generator=noise, device=values.device)
-    return ALIKE**0.5 * values.roll(1, 0) + (1 - ALIKE) ** 0.5 * drawn
+    error: Tensor = ALIKE**0.5 * values.roll(1, 0) + (1 - ALIKE) ** 0.5 * drawn
+    return error
 
 
 def _over_time(clips: Tensor) -> Tensor:
