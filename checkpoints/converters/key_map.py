@@ -8,7 +8,7 @@ size. A product such as ``"t*d"`` is checked, or solved for the one letter that 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -160,19 +160,6 @@ class KeyMap:
             for name, (key, numbers) in found.items()
         }
         return Matched(taken, sizes, parts, dropped)
-
-    def missing_names(self, tensors: Iterable[str]) -> list[str]:
-        """Return published names that a file of this family would have and this one has not."""
-        named = [self._plain(name) for name in tensors]
-        rules = [(_pattern(key.published), key) for key in self.keys]
-        found = {}
-        for name in named:
-            for rule, key in rules:
-                hit = rule.fullmatch(name)
-                if hit is not None:
-                    found[name] = (key, hit.groupdict())
-                    break
-        return self._missing(found, {key.part for key, _ in found.values() if key.part})
 
     def written(
         self, own: Mapping[str, Tensor], sizes: Mapping[str, int], parts: set[str]

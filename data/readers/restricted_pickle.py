@@ -25,7 +25,6 @@ __all__ = ["load_plain_pickle"]
 
 KIND = "a pickled dictionary of plain values and numpy arrays"
 PLAIN_DTYPE = re.compile(r"[<>|=]?(b1?|[?]|[iufcSUOV]\d*)")
-MOST_AXES = 8
 
 
 class Maker:

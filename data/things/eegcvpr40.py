@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from phosphene.data.canonical import CanonicalDataset
-from phosphene.data.confounds import BLOCK_DESIGN, confound_lines
+from phosphene.data.confounds import BLOCK_DESIGN
 from phosphene.data.prepare import write_subject
 from phosphene.data.readers.damage import existing_file
 from phosphene.data.things.pictures_found import found_pictures
@@ -28,11 +28,10 @@ from phosphene.types import Recording
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CONFOUND", "CONFOUND_WORDS", "prepare_eegcvpr40"]
+__all__ = ["CONFOUND", "prepare_eegcvpr40"]
 
 Array = np.ndarray[Any, Any]
 CONFOUND = BLOCK_DESIGN
-CONFOUND_WORDS = confound_lines(BLOCK_DESIGN)[0]
 RATE, FIRST, LAST = 1000.0, 20, 460  # hertz, and the samples that everybody uses
 KIND = "the recordings of EEGCVPR40 (eeg_55_95_std.pth or one of its siblings)"
 

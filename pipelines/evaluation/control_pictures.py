@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ __all__ = [
     "ControlPictures",
     "TrainingSet",
     "model_controls",
-    "noise_trials",
     "plain_controls",
 ]
 
@@ -144,18 +143,6 @@ def _nearest(
     )
     nearest: Pictures = pictures[(mine @ known.T).argmax(axis=1)]
     return nearest
-
-
-def noise_trials(recording: Recording, *, seed: int = 0) -> Recording:
-    """Return a recording without signal: each voxel's trials in a random order of their own.
-
-    Means, variances and outliers of every voxel stay as they are, within each session.
-    """
-    generator = np.random.default_rng([seed, 4])
-    data = np.array(recording.data)
-    for rows in recording.trials.groupby("session").indices.values():
-        data[rows] = generator.permuted(data[rows], axis=0)
-    return replace(recording, data=data)
 
 
 def model_controls(

@@ -52,10 +52,6 @@ class Controls:
             f"no control {name!r}", f"one of {', '.join(row.name for row in self.rows)}"
         )
 
-    def with_rows(self, *rows: Control) -> Controls:
-        """Return the table with more rows."""
-        return Controls(self.metric, (*self.rows, *rows))
-
     def to_dict(self) -> dict[str, Any]:
         """Return the table ready for JSON."""
         return {"metric": self.metric, "rows": [asdict(row) for row in self.rows]}

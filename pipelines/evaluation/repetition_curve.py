@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from phosphene.data.virtual import fraction_of_ideal
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.evaluation.brain_controls import fewer_repetitions, repetition_counts
 from phosphene.pipelines.evaluation.control_table import Control
 from phosphene.pipelines.metrics.intervals import bootstrap_interval
 from phosphene.types import Recording
 
-__all__ = ["ideal_control", "repetition_curve"]
+__all__ = ["repetition_curve"]
 
 Array = np.ndarray[Any, Any]
 Score = Callable[[Recording], Array]
@@ -65,23 +64,3 @@ def repetition_curve(
             Control(f"repetitions_{count}", float(scores.mean()), interval, None, len(names), note)
         )
     return rows
-
-
-def ideal_control(value: float, *, chance: float, ideal: float, repetitions: int) -> Control:
-    """Return how far a score is on the way from chance to the ideal observer.
-
-    Parameters
-    ----------
-    value, chance, ideal : float
-        ``ideal`` from :func:`phosphene.data.virtual.ideal_identification`, for as many
-        repetitions as were decoded.
-    repetitions : int
-        They are told beside the number.
-    """
-    if ideal <= chance:
-        return Control(
-            "share_of_ideal", None, note="the ideal observer is at chance: the pictures look alike"
-        )
-    share = fraction_of_ideal(value, chance, ideal)
-    note = f"ideal observer {ideal:.3f} from {repetitions} repetitions, chance {chance:.3f}"
-    return Control("share_of_ideal", share, note=note)

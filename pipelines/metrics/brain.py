@@ -20,7 +20,6 @@ __all__ = [
     "BrainMetric",
     "pattern_ceiling",
     "pattern_correlation",
-    "voxel_correlation",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -48,12 +47,6 @@ def pattern_correlation(predicted: Array, measured: Array) -> Array:
     norm = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     product = np.einsum("nv,nv->n", a, b)
     return np.asarray(np.divide(product, norm, out=np.zeros(len(a)), where=norm > NOTHING))
-
-
-def voxel_correlation(predicted: Array, measured: Array) -> Array:
-    """Return Pearson's r over pictures, for each voxel (n_voxels,); 0 where either is flat."""
-    a, b = _checked(predicted, measured)
-    return pattern_correlation(a.T, b.T)
 
 
 def pattern_ceiling(repetitions: Array, *, seed: int = 0) -> float:

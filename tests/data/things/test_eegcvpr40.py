@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from phosphene.data.canonical import CanonicalDataset
+from phosphene.data.confounds import confound_lines
 from phosphene.data.pictures import write_picture
-from phosphene.data.things.eegcvpr40 import CONFOUND, CONFOUND_WORDS
+from phosphene.data.things.eegcvpr40 import CONFOUND
 
 
 @pytest.fixture
@@ -86,5 +87,5 @@ def test_every_result_says_it(files: tuple[Path, Path], tmp_path: Path, cli: Any
     outcome = cli("evaluate", "--predictions", tmp_path / "made", "--truth", tmp_path / "out",
                   "--output", tmp_path / "scores", "--metric", "pixcorr/strict-v1")  # fmt: skip
     outcome.succeeds()
-    assert CONFOUND_WORDS in outcome.out
+    assert confound_lines(CONFOUND)[0] in outcome.out
     assert CONFOUND in (tmp_path / "scores" / "evaluation.json").read_text()

@@ -14,11 +14,10 @@ from phosphene.pipelines.evaluation.control_pictures import (
     Absent,
     TrainingSet,
     model_controls,
-    noise_trials,
     plain_controls,
 )
 from phosphene.pipelines.evaluation.controls import control_identification, control_score
-from phosphene.pipelines.evaluation.repetition_curve import ideal_control, repetition_curve
+from phosphene.pipelines.evaluation.repetition_curve import repetition_curve
 from phosphene.pipelines.metrics import pixel_correlation, two_way_identification
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.trials import complete_trials
@@ -178,9 +177,6 @@ def test_tables_say_everything(world: World) -> None:
     assert lines[0].startswith("| r |")
     assert lines[-1] == "| x | absent |  |  | why |"
     assert table.to_dict()["rows"][0]["name"] == "decoded"
-    more = table.with_rows(ideal_control(0.6, chance=0.1, ideal=0.6, repetitions=3))
-    assert more["share_of_ideal"].value == pytest.approx(1)
-    assert ideal_control(0.1, chance=0.1, ideal=0.1, repetitions=1).value is None
     with pytest.raises(UsageError, match="no control 'y'"):
         table["y"]
     with pytest.raises(InputError, match="the control x of shape"):
@@ -217,18 +213,6 @@ def test_the_curve_rises_with_repetitions() -> None:
     assert [row.name for row in by_default] == ["repetitions_1", "repetitions_2", "repetitions_4"]
     with pytest.raises(InputError, match="no picture was shown 9 times"):
         repetition_curve(repeated(40, counts), identified, counts=[9])
-
-
-def test_noise_keeps_each_voxels_values_and_no_signal() -> None:
-    recording = repeated(12, np.full(12, 6), noise=0.3)
-    noise = noise_trials(recording, seed=1)
-    for session in ("01", "02"):
-        rows = (recording.trials["session"] == session).to_numpy()
-        np.testing.assert_array_equal(
-            np.sort(noise.data[rows], axis=0), np.sort(recording.data[rows], axis=0)
-        )
-    assert identified(recording.average()).mean() > 0.99
-    assert identified(noise.average()).mean() < 0.8
 
 
 def test_what_a_model_makes_of_no_brain(model: Path, dataset: Path, toy: Any) -> None:

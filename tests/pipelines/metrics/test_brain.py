@@ -12,7 +12,6 @@ from phosphene.pipelines.metrics import two_way_identification
 from phosphene.pipelines.metrics.brain import (
     pattern_ceiling,
     pattern_correlation,
-    voxel_correlation,
 )
 from phosphene.pipelines.metrics.brain_encoding import fit_encoding_model, split_voxels
 from phosphene.pipelines.metrics.specs import create_metric
@@ -58,9 +57,6 @@ def test_correlations_are_those_of_numpy() -> None:
     a, b = rng.normal(size=(2, 6, 9))
     np.testing.assert_allclose(
         pattern_correlation(a, b), [np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)]
-    )
-    np.testing.assert_allclose(
-        voxel_correlation(a, b), [np.corrcoef(a[:, v], b[:, v])[0, 1] for v in range(9)]
     )
     assert pattern_correlation(np.ones((2, 5)), rng.normal(size=(2, 5))).tolist() == [0, 0]
 
