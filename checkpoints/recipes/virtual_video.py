@@ -24,9 +24,9 @@ class VideoRecipe(Config):
     preset: str = "nsd-7t"
     tr: float = 1.0
     # Seeds; each shows as many movies as the next lines say.
-    parts: tuple[int, ...] = (1, 2, 3, 4, 5)
+    parts: tuple[int, ...] = tuple(range(1, 20))
     training_movies: int = 14
-    repetitions: int = 4  # showings of training movies: real recordings have two or three
+    repetitions: int = 2  # showings of training movies, as real recordings have
     validation_seed: int = 0
     validation_movies: int = 6
     validation_repetitions: int = 10  # as test movies are shown
@@ -35,10 +35,12 @@ class VideoRecipe(Config):
     step: float = 2.0  # of training clips: side by side
     delay: float = 5.0  # blood peaks 5 s after; keyframes are the middle of a clip
     window: float = 4.0
-    rank: int = 96
+    rank: int = 192
     weigh: bool = True  # voxels by what they tell of each head
-    flow_voxels: int = 256
-    flow_area: str = "MT"  # which answers motion alone: some 240 voxels
+    flow_voxels: int = 600
+    flow_units: int = 128
+    flow_dropout: float = 0.2
+    flow_epochs: int = 25
 
 
 def recordings(recipe: VideoRecipe, work: Path) -> list[Path]:
@@ -90,7 +92,9 @@ def decoder(recipe: VideoRecipe, work: Path) -> Path:
         window=recipe.window,
         average="stimulus",
         flow_voxels=recipe.flow_voxels,
-        flow_roi=_area(recipe, work),
+        flow_units=recipe.flow_units,
+        flow_dropout=recipe.flow_dropout,
+        flow_epochs=recipe.flow_epochs,
         rank=recipe.rank,
         weigh=recipe.weigh,
     )
@@ -98,15 +102,6 @@ def decoder(recipe: VideoRecipe, work: Path) -> Path:
     for name, value in summary.items():
         print(f"{name} {value:.4g}")
     return folder
-
-
-def _area(recipe: VideoRecipe, work: Path) -> str:
-    """Return the atlas of areas that was written with the recordings, and one label of it."""
-    from phosphene.data.virtual.movies.motion_area import MOVIE_AREA_NAMES
-
-    folder = work / "recordings-{subject}-validation"
-    label = MOVIE_AREA_NAMES.index(recipe.flow_area) + 1
-    return f"{folder}/sub-{{subject}}/anat/sub-{{subject}}_desc-areas_dseg.nii.gz:{label}"
 
 
 def publish(recipe: VideoRecipe, work: Path) -> Path:

@@ -7,6 +7,7 @@ where little is known, which least squares does not say. Both are learned here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["RUNS", "FlowNetwork", "best_gain", "end_point_error"]
+from phosphene.encoders.brain.voxel_weights import voxel_weights
+
+__all__ = [
+    "RUNS",
+    "FlowNetwork",
+    "best_gain",
+    "between_showings",
+    "end_point_error",
+    "voxels_of_motion",
+]
 
 Array = np.ndarray[Any, Any]
 RUNS = (1, 2, 3, 5, 10)
-"""Showings averaged for which a length of flow is known; between them it is interpolated."""
+"""Showings averaged for which something is known; between them it is interpolated."""
 GAINS = np.linspace(0, 1.5, 31)
 BATCH, SMALL = 64, 1e-4
 RATE, DECAY, WARM = 3e-3, 1e-2, 0.3
@@ -73,8 +83,7 @@ class FlowNetwork(nn.Module):
 
     def gain(self, averaged: int) -> float:
         """Return the factor that suits so many showings: noise calls for shorter flow."""
-        known = [1 / runs for runs in reversed(RUNS)]
-        return float(np.interp(1 / averaged, known, self.gains.flip(0).double().numpy()))
+        return float(between_showings(self.gains[:, None], averaged))
 
     def _standard(self, inputs: Tensor) -> Tensor:
         return (inputs - self.mean) / self.scale
@@ -149,6 +158,46 @@ def _dropped(values: Tensor, share: float, draws: torch.Generator | None) -> Ten
         return values
     kept = torch.rand(values.shape, generator=draws) >= share
     return values * kept / (1 - share)
+
+
+def voxels_of_motion(
+    windows: Tensor, flow: Tensor, groups: Sequence[Any], *, among: Array | None = None
+) -> Tensor:
+    """Return voxels, those that tell most of the directions of flow first.
+
+    Of directions: by its size, flow is mostly that of few clips.
+
+    Parameters
+    ----------
+    windows : Tensor of shape (n, n_volumes, n_voxels)
+    flow : Tensor of shape (n, T, 2, g, g)
+    groups : sequence of length n
+        Movie of each clip.
+    among : ndarray of int, optional
+        Voxels to choose from; all by default.
+    """
+    mean = flow.mean(1)
+    directions = mean / mean.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    told = voxel_weights(windows.flatten(1), directions.flatten(1), groups, windows.shape[1])
+    place = torch.arange(windows.shape[2]) if among is None else torch.from_numpy(among)
+    found: Tensor = place[told[place].argsort(descending=True, stable=True)]
+    return found
+
+
+def between_showings(values: Tensor, averaged: int) -> Tensor:
+    """Return what suits so many showings (k,) of what is known for :data:`RUNS`, (5, k).
+
+    Linear in one over the number of showings: so grows the variance of noise.
+    """
+    known = [1 / runs for runs in reversed(RUNS)]
+    columns = values.flip(0).double().numpy().T
+    return torch.tensor([np.interp(1 / averaged, known, column) for column in columns])
+
+
+def for_all_showings(known: Mapping[int, Tensor]) -> Tensor:
+    """Return values for all of :data:`RUNS` (5, ...); those nearest where one is not known."""
+    nearest = [min(known, key=lambda n: abs(1 / n - 1 / runs)) for runs in RUNS]
+    return torch.stack([known[runs] for runs in nearest])
 
 
 def end_point_error(found: Tensor, shown: Tensor) -> float:

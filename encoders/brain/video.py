@@ -2,14 +2,15 @@
 
 One linear trunk per subject, shared by all heads: the directions of the window in which the fitted
 values of all heads together vary most (reduced-rank ridge with an alpha per head, each head
-scaled to the same total variance first). Closed form; the baseline of anything deeper. Optical flow
-may be read by small networks instead, which look at few voxels and learn its own error.
+scaled to the same total variance first). Closed form; the baseline of anything deeper. What a
+decoder of pictures says of the same voxels may be its starting point. Optical flow may be read by
+small networks instead, which look at few voxels and learn its own error; cuts are told by how much
+the two halves of a window agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,22 @@ from torch import Tensor
 
 from phosphene.batches import in_equal_blocks
 from phosphene.component import Component, record_config
+from phosphene.encoders.brain.clip_solution import ClipSolution
 from phosphene.encoders.brain.flow_network import (
     RUNS,
     FlowNetwork,
     best_gain,
+    between_showings,
     end_point_error,
+    for_all_showings,
+    voxels_of_motion,
 )
 from phosphene.encoders.brain.ridge import ALPHAS
-from phosphene.encoders.brain.ridge_solver import RidgeSolution, solve_ridge
+from phosphene.encoders.brain.ridge_solver import solve_ridge
 from phosphene.encoders.brain.ridge_spectrum import decompose
+from phosphene.encoders.brain.scene_cuts import agreement, cut_probability, fit_cut_weights
+from phosphene.encoders.brain.shared_trunk import HeadFit, share_trunk
+from phosphene.encoders.brain.volume_map import VolumeMap
 from phosphene.encoders.brain.voxel_weights import voxel_weights
 from phosphene.errors import InputError, UsageError
 from phosphene.names import check_subject
@@ -37,33 +45,23 @@ Array = np.ndarray[Any, Any]
 HEADS = ("tokens", "features", "lowlevel", "flow", "motion_energy", "cut")
 """Keyframe embedding; features of a second network; perception flow; optical flow; how much
 changes; whether a new scene begins. A model may leave some out, tokens excepted."""
+PICTURE_HEADS = ("tokens", "features", "lowlevel")
+"""What a clip looks like; its two halves are compared by these."""
 BLOCK = 32
-
-
-@dataclass(eq=False)
-class _Subject:
-    """One subject's solution: p inputs, r directions, t outputs of all heads."""
-
-    x_mean: Tensor
-    trunk: Tensor
-    y_mean: Tensor
-    heads: Tensor
-    cut_scale: Tensor
-    flow: FlowNetwork | None = None
 
 
 class VideoRidge(Component):
     """Windows (n, n_volumes, n_voxels) to the heads, by one matrix per subject.
 
-    After a fit :attr:`left_out_` has each head's predictions of the clips it was fitted on, by
-    fits without their movie; they are not saved.
+    After a fit :attr:`left_out_` has each linear head's predictions of the clips it was fitted on,
+    which are :attr:`fitted_on_` of those given, by fits without their movie; they are not saved.
 
     Parameters
     ----------
     heads : mapping of str to sequence of int
         Shape of each head for one clip: ``{"tokens": [16, 160], "flow": [4, 2, 8, 8], ...}``.
     n_volumes : int
-        Of a window.
+        Of a window; cuts need two.
     rank : int
         Directions that all heads share.
     alphas : sequence of float
@@ -74,8 +72,11 @@ class VideoRidge(Component):
     flow_voxels : int
         Voxels that small networks read optical flow from, those that tell most of it; 0 leaves
         flow to the ridge, which is fitted as the baseline in any case.
-    flow_epochs : int
-        Rounds of their training.
+    flow_units, flow_dropout, flow_epochs : int, float, int
+        Of these networks: width, share of inputs and units left out while learning, rounds.
+    most_clips : int
+        That the ridge is fitted on, spread evenly where there are more: its cost grows with the
+        cube of their number, and neighbouring clips show nearly the same. Networks see all.
 
     References
     ----------
@@ -95,7 +96,10 @@ class VideoRidge(Component):
         alphas: Sequence[float] = ALPHAS,
         weigh: bool = True,
         flow_voxels: int = 0,
+        flow_units: int = 64,
+        flow_dropout: float = 0.5,
         flow_epochs: int = 40,
+        most_clips: int = 4500,
     ) -> None:
         unknown = sorted(set(heads) - set(HEADS))
         if unknown or "tokens" not in heads or n_volumes < 1 or rank < 1:
@@ -103,11 +107,20 @@ class VideoRidge(Component):
                 f"heads {', '.join(heads)} of windows of {n_volumes} volumes, rank {rank}",
                 expected=f"tokens and others among {', '.join(HEADS)}; 1 or more of both",
             )
+        if "cut" in heads and n_volumes < 2:
+            raise UsageError(
+                "cuts by windows of one volume",
+                expected="two volumes or more: their halves are compared",
+                remedy="take a longer window, or leave the head cut out",
+            )
         self.heads = {name: tuple(int(k) for k in heads[name]) for name in HEADS if name in heads}
         self.n_volumes, self.rank, self.alphas, self.weigh = n_volumes, rank, list(alphas), weigh
-        self.flow_voxels, self.flow_epochs = flow_voxels if "flow" in heads else 0, flow_epochs
-        self.subjects_: dict[str, _Subject] = {}
+        self.flow_voxels = flow_voxels if "flow" in heads else 0
+        self.flow_units, self.flow_dropout, self.flow_epochs = flow_units, flow_dropout, flow_epochs
+        self.most_clips = most_clips
+        self.subjects_: dict[str, ClipSolution] = {}
         self.left_out_: dict[str, Tensor] = {}
+        self.fitted_on_: Array = np.arange(0)
 
     @property
     def subjects(self) -> list[str]:
@@ -115,8 +128,12 @@ class VideoRidge(Component):
         return sorted(self.subjects_)
 
     @property
+    def _linear_heads(self) -> dict[str, tuple[int, ...]]:
+        return {name: shape for name, shape in self.heads.items() if name != "cut"}
+
+    @property
     def _sizes(self) -> list[int]:
-        return [int(np.prod(shape)) for shape in self.heads.values()]
+        return [int(np.prod(shape)) for shape in self._linear_heads.values()]
 
     def fit(
         self,
@@ -124,6 +141,8 @@ class VideoRidge(Component):
         windows: Array,
         targets: Mapping[str, Tensor],
         groups: Sequence[Any],
+        *,
+        towards: Mapping[str, VolumeMap] | None = None,
         flow_among: Array | None = None,
     ) -> dict[str, float]:
         """Fit one subject, beside or instead of what is known of it.
@@ -137,6 +156,9 @@ class VideoRidge(Component):
             One per head; ``cut`` is 0 or 1.
         groups : sequence of length n
             Movie of each clip: alphas are chosen by leaving whole movies out.
+        towards : mapping of str to VolumeMap, optional
+            What a decoder of pictures makes of one volume, per head: the ridge learns what it
+            leaves over, and shrinks towards it instead of towards none.
         flow_among : ndarray of int, optional
             Voxels among which those that flow is read from are chosen; all by default.
 
@@ -144,74 +166,90 @@ class VideoRidge(Component):
         -------
         dict of str to float
             Per head the share of variance explained in movies left out, and its alpha relative
-            to the mean eigenvalue. Weights of voxels have seen these movies: the figures are
-            slightly too high and serve to choose, not to report.
+            to the mean eigenvalue. Weights of voxels and of volumes have seen these movies: the
+            figures are slightly too high and serve to choose, not to report.
         """
         label = check_subject(subject)
-        X = torch.from_numpy(np.ascontiguousarray(windows)).float().flatten(1)
-        Y, scales = self._scaled(targets, len(X))
-        summary, parts = {}, []
-        for head, y in zip(self.heads, Y.split(self._sizes, dim=1), strict=True):
-            weight = voxel_weights(X, y, groups, self.n_volumes) if self.weigh else None
-            spectrum = decompose(X if weight is None else X * weight)
-            unit = float(spectrum.eigenvalues.mean())
-            solution = solve_ridge(
-                spectrum,
-                y,
-                [alpha * unit for alpha in self.alphas],
-                groups=groups,
-                form="dual",
-                keep_left_out=True,
-            )
-            parts.append((solution, weight))
-            assert solution.errors is not None
-            summary[f"{head}_left_out_r2"] = 1 - float(solution.errors.min())
-            summary[f"{head}_alpha"] = float(solution.alphas[0]) / unit
+        rows = torch.from_numpy(np.ascontiguousarray(windows)).float()
+        Y, scales = self._scaled(targets, len(rows))
+        chosen = self.fitted_on_ = np.arange(0, len(rows), -(-len(rows) // self.most_clips))
+        summary, fits = {}, []
+        for (head, y), scale in zip(Y.items(), scales, strict=True):
+            told = (towards or {}).get(head)
+            if told is not None:
+                told = VolumeMap(told.weights.to(rows), told.basis.to(rows) / scale)
+            y = y[chosen]
+            fit, alpha = self._fit_head(rows[chosen], y, [groups[int(row)] for row in chosen], told)
+            fits.append(fit)
+            centred = y - y.mean(0)
+            wrong = (fit.left_out - centred).square().sum() / centred.square().sum().clamp(min=1e-9)
+            summary[f"{head}_left_out_r2"] = 1 - float(wrong)
+            summary[f"{head}_alpha"] = alpha
         factor = torch.from_numpy(np.repeat(scales, self._sizes)).float()
-        self.subjects_[label], left_out = self._joined(X.mean(0), parts, factor)
+        mean = torch.cat([y[chosen].mean(0) for y in Y.values()])
+        x_mean = rows[chosen].mean(0).flatten()
+        linear, left_out = share_trunk(x_mean, fits, mean, factor, self.rank)
+        self.left_out_ = self._by_head(left_out)
+        own = ClipSolution(linear, torch.zeros(len(RUNS), len(self._compared) + 1))
+        self.subjects_[label] = own
         if "cut" in self.heads:
-            score = (left_out["cut"] - targets["cut"].float().mean(0)).flatten().double().numpy()
-            shown = targets["cut"].flatten().double().numpy()
-            self.subjects_[label].cut_scale[:] = torch.tensor(_logistic(score, shown))
-        self.left_out_ = left_out
+            shown = targets["cut"].float().flatten(1).amax(1)
+            own.cut[:] = fit_cut_weights(self._agreements(own, rows.flatten(1)), shown)
         if self.flow_voxels:
-            self.subjects_[label].flow = self._read_flow(
-                X, targets["flow"].float(), groups, flow_among
+            flow = targets["flow"].float()
+            voxels = voxels_of_motion(rows, flow, groups, among=flow_among)[: self.flow_voxels]
+            own.flow = self._flow_network(len(voxels))
+            own.flow.fit(
+                rows,
+                flow,
+                voxels.sort().values,
+                epochs=self.flow_epochs,
+                dropout=self.flow_dropout,
             )
         return summary
 
-    def _read_flow(
-        self, X: Tensor, flow: Tensor, groups: Sequence[Any], among: Array | None
-    ) -> FlowNetwork:
-        """Return networks that were taught the flow of clips, from the voxels that tell of it.
-
-        Which these are is asked of directions: by its size, flow is mostly that of few clips.
-        """
-        mean = flow.mean(1)
-        directions = mean / mean.norm(dim=1, keepdim=True).clamp(min=1e-6)
-        told = voxel_weights(X, directions.flatten(1), groups, self.n_volumes)
-        windows = X.unflatten(1, (self.n_volumes, -1))
-        place = torch.arange(windows.shape[2]) if among is None else torch.from_numpy(among)
-        order = told[place].argsort(descending=True, stable=True)
-        chosen = place[order[: self.flow_voxels]]
-        network = self._flow_network(len(chosen))
-        network.fit(windows, flow, chosen.sort().values, epochs=self.flow_epochs)
-        return network
+    def _fit_head(
+        self, windows: Tensor, y: Tensor, groups: Sequence[Any], told: VolumeMap | None
+    ) -> tuple[HeadFit, float]:
+        """Return how one head was fitted, and its alpha relative to the mean eigenvalue."""
+        X, base, volume_weights = windows.flatten(1), None, None
+        if told is not None:
+            scores = told.scores(windows - windows.mean(0))
+            volume_weights = told.weigh(scores, y - y.mean(0))
+            base = told.values(scores, volume_weights)
+            y = y - base
+        weight = voxel_weights(X, y, groups, self.n_volumes) if self.weigh else None
+        spectrum = decompose(X if weight is None else X * weight)
+        unit = float(spectrum.eigenvalues.mean())
+        solution = solve_ridge(
+            spectrum,
+            y,
+            [alpha * unit for alpha in self.alphas],
+            groups=groups,
+            form="dual",
+            keep_left_out=True,
+        )
+        found = HeadFit(solution, weight, base, told, volume_weights)
+        return found, float(solution.alphas[0]) / unit
 
     def _flow_network(self, n_voxels: int) -> FlowNetwork:
-        return FlowNetwork(n_voxels, self.n_volumes, self.heads["flow"][-1])
+        grid = self.heads["flow"][-1]
+        return FlowNetwork(n_voxels, self.n_volumes, grid, hidden=self.flow_units)
 
-    def fit_flow_gains(
-        self, subject: str, windows: Mapping[int, Array], shown: Tensor
+    def calibrate(
+        self, subject: str, windows: Mapping[int, Array], shown: Mapping[str, Tensor]
     ) -> dict[str, float]:
-        """Choose, by clips that were not fitted on, how long flow of so many showings should be.
+        """Choose by clips that were not fitted on what depends on the number of showings.
+
+        That is how long flow of networks should be, and how probable a cut is.
 
         Parameters
         ----------
         subject : str
         windows : mapping of int to ndarray of shape (n, n_volumes, n_voxels)
             The same clips, means of 1, 2, ... showings (:data:`RUNS`, as far as there are so many).
-        shown : Tensor of shape (n, T, 2, g, g)
+        shown : mapping of str to Tensor
+            ``flow`` (n, T, 2, g, g), ``cut`` (n, T).
 
         Returns
         -------
@@ -220,55 +258,36 @@ class VideoRidge(Component):
             ridge at its own best length, and of no motion; and the factors.
         """
         own = self.subjects_[check_subject(subject)]
+        known = [runs for runs in RUNS if runs in windows]
+        if "cut" in self.heads:
+            cut = shown["cut"].float().flatten(1).amax(1)
+            told = {
+                runs: self._agreements(own, torch.from_numpy(windows[runs]).float().flatten(1))
+                for runs in known
+            }
+            weights = {runs: fit_cut_weights(part, cut) for runs, part in told.items()}
+            own.cut.copy_(for_all_showings(weights))
         if own.flow is None:
             return {}
         own.flow.gains.fill_(1.0)
-        known = [runs for runs in RUNS if runs in windows]
         found = {runs: self.encode(subject, windows[runs], averaged=runs)["flow"] for runs in known}
-        gains = {runs: best_gain(flow, shown) for runs, flow in found.items()}
-        own.flow.gains.copy_(
-            torch.tensor([gains[min(known, key=lambda n: abs(1 / n - 1 / runs))] for runs in RUNS])
-        )
-        most = known[-1]
-        linear = self._linear(own, windows[most])["flow"]
+        gains = {runs: best_gain(part, shown["flow"]) for runs, part in found.items()}
+        own.flow.gains.copy_(for_all_showings({k: torch.tensor(v) for k, v in gains.items()}))
+        linear = self._linear(own, windows[known[-1]])["flow"]
         errors = {
-            "": gains[most] * found[most],
-            "_linear": best_gain(linear, shown) * linear,
-            "_none": torch.zeros_like(shown),
+            "": gains[known[-1]] * found[known[-1]],
+            "_linear": best_gain(linear, shown["flow"]) * linear,
+            "_none": torch.zeros_like(linear),
         }
         return {
-            f"validation_flow_error{name}": end_point_error(flow, shown)
-            for name, flow in errors.items()
+            f"validation_flow_error{name}": end_point_error(part, shown["flow"])
+            for name, part in errors.items()
         } | {f"flow_gain_{runs}": gain for runs, gain in gains.items()}
 
-    def _joined(
-        self, x_mean: Tensor, parts: Sequence[tuple[RidgeSolution, Tensor | None]], factor: Tensor
-    ) -> tuple[_Subject, dict[str, Tensor]]:
-        """Return one trunk for all heads, and the left-out predictions it would make."""
-        fitted = []
-        for solution, _ in parts:
-            assert solution.inputs is not None
-            # n clips, t targets, n much smaller than t: directions come from the clips' side.
-            fitted.append((solution.inputs @ solution.inputs.T) @ solution.weights)
-        basis = _directions(torch.cat(fitted, dim=1), self.rank)
-        trunk: Tensor = torch.zeros(len(x_mean), len(basis))
-        columns = basis.split(self._sizes, dim=1)
-        left = []
-        for (solution, weight), own in zip(parts, columns, strict=True):
-            assert solution.inputs is not None
-            assert solution.left_out is not None
-            share = solution.inputs.T @ (solution.weights @ own.T)
-            trunk += share if weight is None else share * weight[:, None]
-            left.append(solution.left_out - solution.y_mean)
-        y_mean = torch.cat([solution.y_mean for solution, _ in parts]) * factor
-        kept = (torch.cat(left, dim=1) @ basis.T @ basis) * factor + y_mean
-        found = dict(zip(self.heads, kept.split(self._sizes, dim=1), strict=True))
-        left_out = {head: found[head].unflatten(1, shape) for head, shape in self.heads.items()}
-        return _Subject(x_mean, trunk, y_mean, basis * factor, torch.zeros(2)), left_out
-
-    def _scaled(self, targets: Mapping[str, Tensor], n: int) -> tuple[Tensor, Array]:
-        """Return all targets side by side, each head of total variance 1, and their scales."""
-        parts, scales = [], []
+    def _scaled(
+        self, targets: Mapping[str, Tensor], n: int
+    ) -> tuple[dict[str, Tensor], list[float]]:
+        """Return the targets of the linear heads, each of total variance 1, and their scales."""
         for head, shape in self.heads.items():
             if head not in targets or tuple(targets[head].shape) != (n, *shape):
                 found = "none" if head not in targets else str(tuple(targets[head].shape))
@@ -276,17 +295,19 @@ class VideoRidge(Component):
                     f"targets of the head {head} of shape {found} for {n} windows",
                     expected=f"{(n, *shape)}",
                 )
-            flat = targets[head].float().flatten(1)
-            scale = max(float(flat.var(dim=0, unbiased=False).sum().sqrt()), 1e-9)
-            parts.append(flat / scale)
-            scales.append(scale)
-        return torch.cat(parts, dim=1), np.array(scales)
+        flat = {head: targets[head].float().flatten(1) for head in self._linear_heads}
+        scales = [
+            max(float(part.var(dim=0, unbiased=False).sum().sqrt()), 1e-9) for part in flat.values()
+        ]
+        return {
+            head: part / scale for (head, part), scale in zip(flat.items(), scales, strict=True)
+        }, scales
 
     def encode(self, subject: str, windows: Array, *, averaged: int = 1) -> dict[str, Tensor]:
         """Return every head of each clip (n, *shape); a batch gives what its rows give alone.
 
-        ``cut`` are probabilities. Flow is as long as suits windows that are means of ``averaged``
-        showings.
+        ``cut`` are probabilities. They and the length of flow suit windows that are means of
+        ``averaged`` showings.
 
         Raises
         ------
@@ -302,116 +323,70 @@ class VideoRidge(Component):
                 "--output MODEL",
             )
         own = self.subjects_[label]
-        if windows.ndim != 3 or windows.shape[1] * windows.shape[2] != len(own.x_mean):
+        inputs = len(own.linear.x_mean)
+        if windows.ndim != 3 or windows.shape[1] * windows.shape[2] != inputs:
             raise InputError(
                 f"windows of shape {tuple(windows.shape[1:])} for subject {label}",
-                expected=f"{self.n_volumes} volumes of {len(own.x_mean) // self.n_volumes} voxels",
+                expected=f"{self.n_volumes} volumes of {inputs // self.n_volumes} voxels",
                 remedy="cut them as the model was trained",
             )
         decoded = self._linear(own, windows)
+        rows = torch.from_numpy(np.ascontiguousarray(windows)).float()
         network = own.flow
         if network is not None:
-            rows = torch.from_numpy(np.ascontiguousarray(windows)).float()
             flow = in_equal_blocks(lambda part: network(part, averaged), rows, size=BLOCK)
             decoded["flow"] = flow[:, None].expand(-1, *self.heads["flow"]).contiguous()
+        if "cut" in self.heads:
+            told = in_equal_blocks(
+                lambda part: self._agreements(own, part), rows.flatten(1), size=BLOCK
+            )
+            weights = between_showings(own.cut, averaged)
+            decoded["cut"] = cut_probability(told, weights, self.heads["cut"][0])
         return decoded
 
-    def _linear(self, own: _Subject, windows: Array) -> dict[str, Tensor]:
-        """Return every head as the ridge says it."""
+    def _linear(self, own: ClipSolution, windows: Array) -> dict[str, Tensor]:
+        """Return every linear head as the ridge says it."""
         X = torch.from_numpy(np.ascontiguousarray(windows)).float()
-        found = in_equal_blocks(
-            lambda rows: torch.addmm(own.y_mean, (rows - own.x_mean) @ own.trunk, own.heads),
-            X.flatten(1),
-            size=BLOCK,
+        return self._by_head(in_equal_blocks(own.linear, X.flatten(1), size=BLOCK))
+
+    def _by_head(self, outputs: Tensor) -> dict[str, Tensor]:
+        parts = zip(self._linear_heads.items(), outputs.split(self._sizes, dim=1), strict=True)
+        return {head: part.unflatten(1, shape) for (head, shape), part in parts}
+
+    @property
+    def _compared(self) -> list[str]:
+        return [head for head in PICTURE_HEADS if head in self.heads]
+
+    def _agreements(self, own: ClipSolution, X: Tensor) -> Tensor:
+        """Return how far two halves of windows agree about each head of pictures (n, k)."""
+        per_volume = X.shape[1] // self.n_volumes
+        half = self.n_volumes // 2 * per_volume
+        first, second = own.linear.part(X, slice(0, half)), own.linear.part(X, slice(-half, None))
+        bases = dict(
+            zip(self._linear_heads, own.linear.heads.split(self._sizes, dim=1), strict=True)
         )
-        parts = dict(zip(self.heads, found.split(self._sizes, dim=1), strict=True))
-        decoded = {head: parts[head].unflatten(1, shape) for head, shape in self.heads.items()}
-        if "cut" in decoded:
-            slope, offset = own.cut_scale
-            centred = decoded["cut"] - own.y_mean[-self._sizes[-1] :].view(self.heads["cut"])
-            # In float64: single precision rounds differently at the end of a vector register.
-            decoded["cut"] = torch.sigmoid((slope * centred + offset).double()).float()
-        return decoded
+        return torch.stack(
+            [agreement(first, second, bases[head]) for head in self._compared], dim=1
+        )
 
     def tensors(self) -> dict[str, Tensor]:
-        found = {
-            f"{label}.{name}": getattr(own, name)
+        return {
+            f"{label}.{name}": part
             for label, own in self.subjects_.items()
-            for name in ("x_mean", "trunk", "y_mean", "heads", "cut_scale")
+            for name, part in own.tensors().items()
         }
-        for label, own in self.subjects_.items():
-            if own.flow is not None:
-                stored = own.flow.state_dict()
-                found |= {f"{label}.flow.{name}": part for name, part in stored.items()}
-        return found
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        labels = sorted({name.partition(".")[0] for name in tensors})
-        for label in labels:
-            try:
-                x_mean, trunk, y_mean, heads, cut_scale = (
-                    tensors[f"{label}.{name}"].float()
-                    for name in ("x_mean", "trunk", "y_mean", "heads", "cut_scale")
-                )
-                own = _Subject(x_mean, trunk, y_mean, heads, cut_scale)
-            except KeyError as error:
-                raise InputError(
-                    f"the weights of {self.name} have no {error.args[0]}",
-                    expected="x_mean, trunk, y_mean, heads and cut_scale of each subject",
-                    remedy="copy the model again from its source",
-                ) from error
-            p, r = own.trunk.shape
-            expected = (p, (r, sum(self._sizes)), (sum(self._sizes),))
-            if (len(own.x_mean), tuple(own.heads.shape), tuple(own.y_mean.shape)) != expected:
-                raise InputError(
-                    f"the weights of subject {label} do not fit the heads of {self.name}",
-                    expected="the tensors that its configuration describes",
-                    remedy="config.json and model.safetensors must come from the same model",
-                )
+        for label in sorted({name.partition(".")[0] for name in tensors}):
+            start = f"{label}."
+            own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+            network = None
             if self.flow_voxels:
-                own.flow = self._loaded_flow(label, tensors)
-            self.subjects_[label] = own
-
-    def _loaded_flow(self, label: str, tensors: Mapping[str, Tensor]) -> FlowNetwork:
-        start = f"{label}.flow."
-        stored = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
-        network = self._flow_network(len(stored.get("voxels", ())))
-        try:
-            network.load_state_dict(stored)
-        except RuntimeError as error:
-            raise InputError(
-                f"the weights of the flow of subject {label} do not fit {self.name}",
-                expected="the tensors that its configuration describes",
-                remedy="config.json and model.safetensors must come from the same model",
-            ) from error
-        network.requires_grad_(False)
-        return network
-
-
-def _directions(fitted: Tensor, rank: int) -> Tensor:
-    """Return the orthonormal directions (r, t) in which fitted values (n, t) vary most."""
-    values, vectors = torch.linalg.eigh((fitted @ fitted.T).double())
-    keep = values > values[-1].clamp(min=1e-30) * 1e-10
-    values, vectors = values[keep].flip(0)[:rank], vectors[:, keep].flip(1)[:, :rank]
-    basis = (vectors / values.sqrt()).T.to(fitted) @ fitted
-    # A vector and its negative serve equally: fix the sign, so that results do not hang on it.
-    largest = basis.abs().argmax(dim=1, keepdim=True)
-    signed: Tensor = (basis * basis.gather(1, largest).sign()).contiguous()
-    return signed
-
-
-def _logistic(score: Array, shown: Array) -> tuple[float, float]:
-    """Return slope and offset of logistic regression on one score, by Newton's steps (Platt)."""
-    if not 0 < shown.mean() < 1 or score.std() == 0:
-        return 0.0, float(np.log(max(shown.mean(), 1e-6) / max(1 - shown.mean(), 1e-6)))
-    unit = score.std()
-    X = np.stack([score / unit, np.ones_like(score)], axis=1)
-    w = np.array([0.0, np.log(shown.mean() / (1 - shown.mean()))])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(X @ w, -30, 30)))
-        hessian = (X * (p * (1 - p))[:, None]).T @ X + 1e-6 * np.eye(2)
-        step = np.linalg.solve(hessian, X.T @ (shown - p))
-        w = w + step
-        if np.abs(step).max() < 1e-8:
-            break
-    return float(w[0] / unit), float(w[1])
+                network = self._flow_network(len(own.get("flow.voxels", ())))
+            self.subjects_[label] = ClipSolution.from_tensors(
+                own,
+                outputs=sum(self._sizes),
+                agreements=len(self._compared),
+                flow=network,
+                owner=f"{self.name} of subject {label}",
+            )

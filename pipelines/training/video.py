@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from phosphene.config import Config
-from phosphene.data.movies.averaging import average_runs, showings
+from phosphene.data.movies.averaging import average_runs
 from phosphene.data.movies.dataset import MovieDataset
-from phosphene.data.movies.run import MovieRun
 from phosphene.data.movies.standardising import standardised
 from phosphene.data.readers import read_space
 from phosphene.encoders.brain.flow_network import RUNS
@@ -21,11 +20,13 @@ from phosphene.encoders.brain.video import VideoRidge
 from phosphene.errors import InputError, UsageError
 from phosphene.names import check_subject
 from phosphene.pipelines.generators.video.keyframe_flow import KeyframeFlow
+from phosphene.pipelines.model_folder import ModelParts
 from phosphene.pipelines.reconstructor import Reconstructor
-from phosphene.pipelines.training.video_targets import ClipTargets, joined, true_flow
+from phosphene.pipelines.training.picture_maps import picture_maps
+from phosphene.pipelines.training.video_runs import Runs, clip_material, movies_of, runs_by_split
+from phosphene.pipelines.training.video_targets import ClipTargets, cuts_of, true_flow
 from phosphene.pipelines.video.model import VideoModel, save_video_model
 from phosphene.priors.identity import IdentityPrior
-from phosphene.progress import progress
 from phosphene.schemas import Protocol
 from phosphene.schemas.video import ClipTiming
 from phosphene.seeds import item_seed
@@ -53,23 +54,17 @@ class VideoTrainingConfig(Config):
     n_frames: int = 16
     grid: int = 8
     rank: int = 96
-    features: bool = False
+    features: bool = True
+    from_pictures: bool = True
     weigh: bool = True
     flow_voxels: int = 0
     flow_roi: str | None = None
+    flow_units: int = 64
+    flow_dropout: float = 0.5
     flow_epochs: int = 40
     average: Literal["none", "stimulus"] = "none"
     validation_clips: int = 24
     seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class _Material:
-    """Clips of one split of one subject."""
-
-    windows: Array
-    targets: dict[str, Tensor]
-    movies: list[str]
 
 
 def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
@@ -79,9 +74,11 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
     ----------
     config : VideoTrainingConfig
         Movies of the split ``validation`` choose how much low-level frames correct (without any,
-        half is taken) and how long flow of networks is. Movies of ``test`` are never looked at.
-        With ``average="stimulus"`` the showings of a movie are averaged. ``flow_roi`` is a mask or
-        ``ATLAS:LABELS``, ``{subject}`` in it the subject's label: networks read flow there.
+        half is taken), how long flow of networks is and how probable cuts are. Movies of ``test``
+        are never looked at. With ``from_pictures`` heads that the picture model has too start from
+        what it makes of single volumes, where it knows the subject. With ``average="stimulus"``
+        the showings of a movie are averaged. ``flow_roi`` is a mask or ``ATLAS:LABELS``,
+        ``{subject}`` in it the subject's label: networks read flow there.
 
     Returns
     -------
@@ -108,8 +105,8 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
         n_frames=config.n_frames,
         grid=config.grid,
     )
-    runs = {subject: _runs(datasets, subject, config.average) for subject in subjects}
-    fitted = _fit_subjects(config, runs, targets)
+    runs = {subject: runs_by_split(datasets, subject, config.average) for subject in subjects}
+    fitted = _fit_subjects(config, runs, targets, pictures.parts)
     model = VideoModel(
         encoder=fitted.encoder,
         prior=fitted.prior,
@@ -130,7 +127,7 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
     )
     summary = dict(fitted.summary)
     for subject, own in runs.items():
-        summary |= _fit_flow_gains(model, subject, own["validation"], targets)
+        summary |= _calibrate(model, subject, own["validation"], targets)
     summary |= _choose_correction(model, config, runs, targets)
     model.metrics = {name: float(value) for name, value in summary.items()}
     return save_video_model(config.output, model), summary
@@ -149,11 +146,11 @@ class _Fitted:
     summary: dict[str, float]
 
 
-Runs = list[tuple[MovieDataset, MovieRun]]
-
-
 def _fit_subjects(
-    config: VideoTrainingConfig, runs: dict[str, dict[str, Runs]], targets: ClipTargets
+    config: VideoTrainingConfig,
+    runs: dict[str, dict[str, Runs]],
+    targets: ClipTargets,
+    pictures: ModelParts,
 ) -> _Fitted:
     """Fit every subject's matrix, and the lengths of tokens on predictions of movies left out."""
     known: dict[str, dict[str, Tensor]] = {}  # subjects who saw the same movies share targets
@@ -165,7 +162,14 @@ def _fit_subjects(
     left_out: list[tuple[Tensor, Tensor]] = []
     tr = 0.0
     for subject, own in runs.items():
-        material = _material(own["train"], config, targets, known)
+        material = clip_material(
+            own["train"],
+            lambda run: run.clips(
+                config.seconds, step=config.step, delay=config.delay, window=config.window
+            ),
+            targets,
+            known,
+        )
         if len(set(material.movies)) < 2:
             raise InputError(
                 f"subject {subject} saw {len(set(material.movies))} training movie",
@@ -173,14 +177,18 @@ def _fit_subjects(
                 remedy="cut the movie into several, or add runs",
             )
         if encoder is None:
-            shapes = {name: list(part.shape[1:]) for name, part in material.targets.items()}
             n_volumes = material.windows.shape[1]
+            shapes = {name: list(part.shape[1:]) for name, part in material.targets.items()}
+            if n_volumes < 2:
+                del shapes["cut"]  # told by two halves of a window
             encoder = VideoRidge(
                 shapes,
                 n_volumes,
                 rank=config.rank,
                 weigh=config.weigh,
                 flow_voxels=config.flow_voxels,
+                flow_units=config.flow_units,
+                flow_dropout=config.flow_dropout,
                 flow_epochs=config.flow_epochs,
             )
             tr = own["train"][0][1].tr
@@ -190,10 +198,12 @@ def _fit_subjects(
             material.windows,
             material.targets,
             material.movies,
+            towards=picture_maps(pictures, subject, space) if config.from_pictures else None,
             flow_among=_flow_among(config, subject, space),
         )
         summary |= {f"{name}_sub-{subject}": value for name, value in found.items()}
-        left_out.append((encoder.left_out_["tokens"], material.targets["tokens"]))
+        shown = material.targets["tokens"][encoder.fitted_on_]
+        left_out.append((encoder.left_out_["tokens"], shown))
         if space is not None:
             spaces[subject] = space
         counts[subject] = len(material.windows)
@@ -204,16 +214,6 @@ def _fit_subjects(
     predicted, truth = (torch.cat(parts) for parts in zip(*left_out, strict=True))
     prior.fit(predicted, truth)
     return _Fitted(encoder, prior, spaces, counts, stimuli, tr, summary)
-
-
-def _flow_among(
-    config: VideoTrainingConfig, subject: str, space: VoxelSpace | None
-) -> Array | None:
-    """Return which columns lie in the region that networks read flow from; None for all."""
-    if config.flow_roi is None or space is None:
-        return None
-    region = read_space(config.flow_roi.replace("{subject}", subject), reference=space)
-    return np.flatnonzero(np.isin(space.indices, region.indices))
 
 
 def _subjects(config: VideoTrainingConfig, datasets: list[MovieDataset]) -> list[str]:
@@ -227,95 +227,38 @@ def _subjects(config: VideoTrainingConfig, datasets: list[MovieDataset]) -> list
     return sorted(shared)
 
 
-def _runs(datasets: list[MovieDataset], subject: str, average: str) -> dict[str, Runs]:
-    """Return the runs of each split; datasets without the subject are passed over.
-
-    Training runs are means of the showings where these are averaged, validation runs are not yet.
-    """
-    found: dict[str, Runs] = {"train": [], "validation": []}
-    for data in datasets:
-        if subject not in data.subjects:
-            continue
-        for group in showings(data.runs(subject)):
-            for run in group:
-                _check_alike(run, group[0] if not found["train"] else found["train"][0][1])
-            split = str(group[0].recording.trials["split"].iloc[0])
-            if split == "train" and average == "stimulus":
-                group = [average_runs(group)]
-            found.get(split, []).extend((data, run) for run in group)
-    if not found["train"]:
-        raise InputError(
-            f"no training run of subject {subject}",
-            expected="runs whose split is train",
-            remedy="mark them in the column split of trials or events",
-        )
-    return found
+def _flow_among(
+    config: VideoTrainingConfig, subject: str, space: VoxelSpace | None
+) -> Array | None:
+    """Return which columns lie in the region that networks read flow from; None for all."""
+    if config.flow_roi is None or space is None:
+        return None
+    region = read_space(config.flow_roi.replace("{subject}", subject), reference=space)
+    return np.flatnonzero(np.isin(space.indices, region.indices))
 
 
-def _check_alike(run: MovieRun, first: MovieRun) -> None:
-    if (
-        abs(run.tr - first.tr) > 1e-3
-        or run.recording.data.shape[1] != (first.recording.data.shape[1])
-    ):
-        raise InputError(
-            f"the run of {run.segment} has a TR of {run.tr:g} s and "
-            f"{run.recording.data.shape[1]} voxels",
-            expected=f"{first.tr:g} s and {first.recording.data.shape[1]}, as {first.segment}",
-            remedy="resample the runs to one TR and one set of voxels",
-        )
-
-
-def _material(
-    runs: Runs,
-    config: VideoTrainingConfig,
-    targets: ClipTargets,
-    known: dict[str, dict[str, Tensor]],
-) -> _Material:
-    """Return windows and targets of the clips of all runs."""
-    windows, parts, movies = [], [], []
-    for data, run in progress(runs, label="clips"):
-        clips = run.clips(
-            config.seconds, step=config.step, delay=config.delay, window=config.window
-        )
-        name = f"{data.root}/{run.segment}/{clips.start[0]:g}/{len(clips)}"
-        if name not in known:
-            movie = data.movie(run.segment)
-            flow = true_flow(data.root, run.segment, movie.open().fps)
-            known[name] = targets.of(clips, movie, flow)
-        parts.append(known[name])
-        windows.append(standardised(run.recording.data, run.tr)[clips.rows])
-        movies += [f"{data.root.name}/{run.segment}"] * len(clips)
-    return _Material(np.concatenate(windows), joined(parts), movies)
-
-
-def _movies(runs: Runs) -> list[tuple[MovieDataset, list[MovieRun]]]:
-    """Return the showings of each movie."""
-    found: dict[tuple[str, str], tuple[MovieDataset, list[MovieRun]]] = {}
-    for data, run in runs:
-        found.setdefault((str(data.root), run.segment), (data, []))[1].append(run)
-    return list(found.values())
-
-
-def _fit_flow_gains(
+def _calibrate(
     model: VideoModel, subject: str, runs: Runs, targets: ClipTargets
 ) -> dict[str, float]:
-    """Choose on validation movies how long decoded flow is, by how many showings were averaged."""
-    movies = _movies(runs)
-    if not movies or model.encoder.subjects_[subject].flow is None:
+    """Choose on validation movies what depends on how many showings were averaged."""
+    movies = movies_of(runs)
+    if not movies:
         return {}
     most = min(len(group) for _, group in movies)
     windows: dict[int, list[Array]] = {count: [] for count in RUNS if count <= most}
-    shown = []
+    flow, cut = [], []
     for data, group in movies:
         clips = model.clips(group[0])
         movie = data.movie(group[0].segment)
         fps = movie.open().fps
-        shown.append(targets.flow_of(clips, movie, true_flow(data.root, movie.stimulus_id, fps)))
+        flow.append(targets.flow_of(clips, movie, true_flow(data.root, movie.stimulus_id, fps)))
+        cut.append(cuts_of(clips, movie.cuts, targets.moments))
         for count, parts in windows.items():
             run = average_runs(group[:count])
             parts.append(standardised(run.recording.data, run.tr)[model.clips(run).rows])
     given = {count: np.concatenate(parts) for count, parts in windows.items()}
-    found = model.encoder.fit_flow_gains(subject, given, torch.cat(shown))
+    shown = {"flow": torch.cat(flow), "cut": torch.cat(cut)}
+    found = model.encoder.calibrate(subject, given, shown)
     return {f"{name}_sub-{subject}": value for name, value in found.items()}
 
 
@@ -330,7 +273,7 @@ def _choose_correction(
     best, errors = 0.5, dict.fromkeys(CORRECTIONS, 0.0)
     count = 0
     for subject, own in runs.items() if latents is not None else ():
-        movies = _movies(own["validation"])
+        movies = movies_of(own["validation"])
         for data, group in movies:
             run = average_runs(group) if config.average == "stimulus" else group[0]
             clips = model.clips(run)
@@ -369,6 +312,7 @@ def _protocol(
     counts: dict[str, int],
     stimuli: list[str],
 ) -> Protocol:
+    start = "pictures seen before as a start; " if config.from_pictures else ""
     flow = "true" if (datasets[0].root / "truth" / "flow").is_dir() else "estimated (ILK)"
     return Protocol(
         dataset=" + ".join(data.root.name for data in datasets),
@@ -384,6 +328,7 @@ def _protocol(
         train_picture_hashes=[],
         validation_rule="movies of the split validation",
         selection_rule="alpha per head on movies left out; correction on validation clips; "
+        f"{start}"
         f"{flow} optical flow as target; clips of {config.seconds:g} s, delay {config.delay:g} s, "
         f"window {config.window:g} s as given",
     )

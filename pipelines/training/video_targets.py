@@ -19,7 +19,7 @@ from phosphene.encoders.stimulus.latents import LatentTarget
 from phosphene.errors import InputError, UsageError
 from phosphene.names import require
 
-__all__ = ["ClipTargets", "estimated_flow", "true_flow"]
+__all__ = ["ClipTargets", "cuts_of", "estimated_flow", "joined", "true_flow"]
 
 Array = np.ndarray[Any, Any]
 SIZE = 64  # side of the frames that flow and changes are measured on
@@ -118,7 +118,7 @@ class ClipTargets:
             flow = estimated_flow(small, rate)
         found["flow"] = self._on_grid(flow)
         found["motion_energy"] = self._changes(small, rate)
-        found["cut"] = _cuts(clips, cuts, self.moments)
+        found["cut"] = cuts_of(clips, cuts, self.moments)
         return found
 
     def _on_grid(self, flow: Array) -> Tensor:
@@ -158,7 +158,7 @@ def _small(frames: Pictures) -> Pictures:
     return small
 
 
-def _cuts(clips: MovieClips, cuts: tuple[float, ...], moments: int) -> Tensor:
+def cuts_of(clips: MovieClips, cuts: tuple[float, ...], moments: int) -> Tensor:
     """Return whether a new scene begins in each share of each clip (n, T), 0 or 1."""
     edges = clips.start[:, None] + np.arange(moments + 1) * clips.length / moments
     edges[:, 0] += 1e-6  # a cut at the seam begins the clip and lies not inside it

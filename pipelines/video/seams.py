@@ -16,16 +16,24 @@ SHARE = 0.25  # of a clip, on each side of a seam
 
 
 def is_reset(before: Array | None, after: Array | None) -> bool:
-    """Whether a new scene begins at the seam of two clips, by their cut probabilities (T,).
+    """Whether a new scene begins between the middles of two neighbouring clips.
 
     Parameters
     ----------
     before, after : ndarray of shape (T,), optional
-        Of the shares of both clips; the last and the first of them lie at the seam.
+        Probability of a cut in each share of both clips.
+
+    Examples
+    --------
+    >>> is_reset(np.array([0.9, 0.1]), np.array([0.1, 0.9])), is_reset(np.array([0, 0.9]), None)
+    (False, False)
+    >>> is_reset(np.array([0.1, 0.4]), np.array([0.3, 0.0]))
+    True
     """
     if before is None or after is None:
         return False
-    return bool(before[-1] > CUT or after[0] > CUT)
+    between = np.concatenate([before[len(before) // 2 :], after[: -(-len(after) // 2)]])
+    return bool(1 - np.prod(1 - between) > CUT)
 
 
 def blended(

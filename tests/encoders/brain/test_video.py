@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
 
 from phosphene.encoders.brain.flow_network import best_gain, end_point_error
+from phosphene.encoders.brain.scene_cuts import agreement, cut_probability, fit_cut_weights
 from phosphene.encoders.brain.video import VideoRidge
+from phosphene.encoders.brain.volume_map import VolumeMap
 from phosphene.encoders.brain.voxel_weights import voxel_weights
 from phosphene.errors import InputError, UsageError
 
@@ -97,18 +100,61 @@ def test_reduced_rank_keeps_what_varies_most() -> None:
     assert np.corrcoef(decoded["tokens"].flatten(), shared["tokens"].flatten())[0, 1] > 0.99
 
 
-def test_probabilities_of_cuts_are_those_of_logistic_regression_on_left_out_scores() -> None:
-    windows, targets, groups = planted(n=400, noise=2.0)
-    encoder = VideoRidge(HEADS, 2, rank=100)
-    encoder.fit("01", windows, targets, groups)
-    own = encoder.subjects_["01"]
-    score = (encoder.left_out_["cut"] - own.y_mean[-2:]).flatten().numpy()[:, None]
-    reference = LogisticRegression(C=1e6).fit(score, targets["cut"].flatten().numpy())
-    np.testing.assert_allclose(own.cut_scale[0], reference.coef_[0, 0], rtol=0.02)
-    np.testing.assert_allclose(own.cut_scale[1], reference.intercept_[0], atol=0.02)
-    probability = encoder.encode("01", windows)["cut"]
-    assert 0 <= probability.min() <= probability.max() <= 1
-    assert abs(probability.mean() - targets["cut"].mean()) < 0.05
+def scenes(n: int, noise: float, seed: int) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+    """Return windows of four volumes of a scene each, or of two where a cut lies between them."""
+    draw = np.random.default_rng(seed)
+    weights = np.random.default_rng(99).normal(size=(6, 30))
+    first, other = draw.normal(size=(2, n, 6))
+    cut = draw.random(n) < 0.4
+    second = np.where(cut[:, None], other, first)
+    windows = np.stack([first, first, second, second], axis=1) @ weights
+    windows = windows + noise * draw.normal(size=windows.shape)
+    shown = torch.zeros(n, 2)
+    shown[:, 1] = torch.from_numpy(cut.astype(np.float32))
+    tokens = torch.from_numpy((first + second).astype(np.float32)).view(n, 2, 3)
+    return windows.astype(np.float32), tokens, shown
+
+
+def test_cuts_are_told_by_halves_that_disagree() -> None:
+    windows, tokens, cut = scenes(400, 0.5, 0)
+    encoder = VideoRidge({"tokens": [2, 3], "cut": [2]}, 4)
+    encoder.fit("01", windows, {"tokens": tokens, "cut": cut}, [row // 20 for row in range(400)])
+    found = {}
+    for noise in (0.5, 3.0):
+        fresh, _, shown = scenes(400, noise, 1)
+        encoder.calibrate("01", {1: fresh}, {"cut": shown})
+        fresh, _, shown = scenes(400, noise, 2)
+        probability = encoder.encode("01", fresh)["cut"]
+        assert torch.equal(probability[:, 0], probability[:, 1])  # where in the clip is not known
+        any_cut = 1 - (1 - probability).prod(1)
+        truth = shown.amax(1)
+        assert abs(float(any_cut.mean() - truth.mean())) < 0.06
+        found[noise] = roc_auc_score(truth, any_cut)
+    assert found[0.5] > 0.95
+    assert 0.6 < found[3.0] < found[0.5]
+
+
+def test_weights_of_cuts_are_those_of_logistic_regression() -> None:
+    draws = torch.Generator().manual_seed(0)
+    agreements = torch.rand(300, 3, generator=draws)
+    cut = (torch.rand(300, generator=draws) > agreements[:, 0]).float()
+    found = fit_cut_weights(agreements, cut).numpy()
+    scale = agreements.numpy().std(0)
+    reference = LogisticRegression(C=1.0, tol=1e-8).fit(agreements.numpy() / scale, cut.numpy())
+    np.testing.assert_allclose(found[:-1] * scale, reference.coef_[0], atol=1e-3)
+    np.testing.assert_allclose(found[-1], reference.intercept_[0], atol=1e-3)
+    probability = cut_probability(agreements, torch.from_numpy(found), 4)
+    expected = reference.predict_proba(agreements.numpy() / scale)[:, 1]
+    np.testing.assert_allclose(1 - (1 - probability.numpy()).prod(1), expected, atol=1e-3)
+
+
+def test_agreement_is_the_correlation_of_what_both_halves_say() -> None:
+    draws = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 5, 4, generator=draws)
+    basis = torch.randn(4, 9, generator=draws)
+    a, b = first @ basis, second @ basis
+    expected = torch.nn.functional.cosine_similarity(a, b, dim=1)
+    torch.testing.assert_close(agreement(first, second, basis), expected)
 
 
 def test_no_clip_looks_at_its_neighbours(tmp_path: Path) -> None:
@@ -138,6 +184,58 @@ def test_what_does_not_fit_is_one_message() -> None:
         encoder.fit("01", windows, targets | {"flow": targets["flow"][:, :1]}, groups)
     with pytest.raises(UsageError, match="tokens"):
         VideoRidge({"flow": [2, 2, 2, 2]}, 2)
+    with pytest.raises(UsageError, match="one volume"):
+        VideoRidge({"tokens": [2, 3], "cut": [2]}, 1)
+
+
+def test_a_decoder_of_pictures_is_where_the_ridge_starts() -> None:
+    draw = np.random.default_rng(0)
+    response, basis = draw.normal(size=(60, 5)), draw.normal(size=(5, 12))
+    answers = np.array([0.1, 0.6, 0.3])  # how much of a picture each volume shows
+
+    def shown(n: int, noise: float) -> tuple[np.ndarray, torch.Tensor]:
+        scores = draw.normal(size=(n, 5))
+        windows = answers[None, :, None] * (scores @ np.linalg.pinv(response))[:, None]
+        windows = windows + noise * draw.normal(size=windows.shape)
+        tokens = (scores @ basis).reshape(n, 4, 3)
+        return windows.astype(np.float32), torch.from_numpy(tokens.astype(np.float32))
+
+    told = VolumeMap(torch.from_numpy(response).float(), torch.from_numpy(basis).float())
+    windows, tokens = shown(60, 0.03)
+    fresh, truth = shown(200, 0.03)
+    errors = {}
+    for name, towards in (("none", None), ("pictures", {"tokens": told})):
+        encoder = VideoRidge({"tokens": [4, 3]}, 3, weigh=False)
+        groups = [row // 6 for row in range(60)]
+        encoder.fit("01", windows, {"tokens": tokens}, groups, towards=towards)
+        errors[name] = float((encoder.encode("01", fresh)["tokens"] - truth).square().mean())
+    assert errors["pictures"] < 0.7 * errors["none"]
+    # Alone it is least squares on what the map says of each volume.
+    scores = told.scores(torch.from_numpy(windows - windows.mean(0)))
+    target = (tokens - tokens.mean(0)).flatten(1)
+    design = np.stack([(scores[:, k] @ told.basis).flatten() for k in range(3)], axis=1)
+    expected = np.linalg.lstsq(design, target.flatten().numpy(), rcond=None)[0]
+    weights = told.weigh(scores, target)
+    np.testing.assert_allclose(weights[:, 0], expected, rtol=1e-3, atol=1e-4)
+    # Folded into one matrix it says the same.
+    directions = torch.linalg.qr(torch.randn(12, 12, generator=torch.manual_seed(0)))[0]
+    folded = torch.from_numpy(windows - windows.mean(0)).flatten(1) @ told.trunk(
+        weights, directions
+    )
+    torch.testing.assert_close(folded @ directions, told.values(scores, weights), atol=1e-4, rtol=0)
+
+
+def test_many_clips_are_thinned_for_the_ridge_and_cuts_see_all() -> None:
+    windows, targets, groups = planted()
+    encoder = VideoRidge(HEADS, 2, most_clips=50)
+    encoder.fit("01", windows, targets, groups)
+    assert encoder.fitted_on_.tolist() == list(range(0, 120, 3))
+    assert len(encoder.left_out_["tokens"]) == 40
+    alone = VideoRidge(HEADS, 2)
+    alone.fit("01", windows[::3], {k: v[::3] for k, v in targets.items()}, groups[::3])
+    for head in ("tokens", "lowlevel", "flow"):
+        whole, thin = (each.encode("01", windows)[head] for each in (encoder, alone))
+        torch.testing.assert_close(whole, thin, atol=2e-3, rtol=0)
 
 
 def moving(n: int, voxels: int = 40, noise: float = 0.3) -> tuple[np.ndarray, torch.Tensor]:
@@ -168,7 +266,7 @@ def test_networks_read_flow_from_the_voxels_that_tell_of_it(tmp_path: Path) -> N
             (10, np.zeros((400, 2, 8))),
         )
     }
-    found = encoder.fit_flow_gains("01", by_runs, shown)
+    found = encoder.calibrate("01", by_runs, {"flow": shown})
     error, linear, none = (found[f"validation_flow_error{k}"] for k in ("", "_linear", "_none"))
     assert error < 0.95 * linear  # a median of a compressed answer is no linear map
     assert linear <= none
@@ -184,7 +282,7 @@ def test_networks_read_flow_from_the_voxels_that_tell_of_it(tmp_path: Path) -> N
     torch.testing.assert_close(alone * network.gain(10), whole * network.gain(1))
     again = VideoRidge(heads, 2, flow_voxels=8, flow_epochs=25)
     again.fit("01", windows, {"tokens": flow[:, 0, 0, 0, :1], "flow": flow}, groups)
-    again.fit_flow_gains("01", by_runs, shown)
+    again.calibrate("01", by_runs, {"flow": shown})
     assert torch.equal(again.encode("01", by_runs[10], averaged=10)["flow"], whole)
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from phosphene.data.movies import MovieDataset
 from phosphene.data.movies.dataset import write_movie_dataset
-from phosphene.pipelines.training.video import VideoTrainingConfig, _flow_among, _runs, train_video
+from phosphene.pipelines.training.video import VideoTrainingConfig, _flow_among, train_video
+from phosphene.pipelines.training.video_runs import runs_by_split
 from phosphene.pipelines.video.model import load_video_model
 from phosphene.types import VoxelSpace
 
@@ -63,7 +64,7 @@ def test_showings_are_averaged_and_validation_says_how_long_flow_is(
     model = load_video_model(str(folder))
     assert model.protocol.n_train_trials == {"01": 12}  # clips of two movies, not of four runs
     assert model.protocol.averaging_train == "mean of all showings"
-    _, run = _runs([MovieDataset.open(shown_twice)], "01", "stimulus")["validation"][0]
+    _, run = runs_by_split([MovieDataset.open(shown_twice)], "01", "stimulus")["validation"][0]
     assert run.averaged == 1  # means of fewer are needed too
     decoded = model.decode(run, model.clips(run))["flow"]
     assert decoded.shape[1:] == (2, 2, 4, 4)
