@@ -17,7 +17,7 @@ import numpy as np
 
 from phosphene.data.pictures import PictureFiles
 from phosphene.errors import InputError
-from phosphene.schemas import DatasetFile, SensorGeometry
+from phosphene.schemas import DatasetFile
 from phosphene.sensors import SensorInfo
 from phosphene.storage import load_array
 from phosphene.trials import TRIAL_COLUMNS
@@ -96,6 +96,7 @@ class CanonicalDataset:
                 expected=f"{geometry.dtype} of shape {geometry.shape}, as dataset.json says",
                 remedy="prepare the dataset again",
             )
+        sensors = geometry.sensors
         whole = Recording(
             data=data,
             modality=self.file.modality,
@@ -104,7 +105,7 @@ class CanonicalDataset:
             .drop(columns="subject")
             .reset_index(drop=True),
             space=self.space(subject) if self.file.modality == "fmri" else None,
-            info=None if geometry.sensors is None else _sensors(geometry.sensors),
+            info=None if sensors is None else SensorInfo.from_dict(sensors.model_dump()),
         )
         if splits is None:
             return whole
@@ -149,18 +150,6 @@ class CanonicalDataset:
                 remedy="prepare it with --stimuli",
             )
         return PictureFiles([self.root / "stimuli" / files[name] for name in stimulus_ids])
-
-
-def _sensors(stored: SensorGeometry) -> SensorInfo:
-    positions = None if stored.positions is None else np.asarray(stored.positions)
-    return SensorInfo(
-        tuple(stored.ch_names),
-        stored.sfreq,
-        stored.tmin,
-        positions,
-        stored.unit,
-        stored.reference,
-    )
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from phosphene.data.pictures import (
 from phosphene.errors import InputError, UsageError
 from phosphene.progress import progress
 from phosphene.schemas import DatasetFile, SensorGeometry, SubjectGeometry
-from phosphene.sensors import SensorInfo, unit_factor
+from phosphene.sensors import unit_factor
 from phosphene.storage import TEMPORARY, atomic_path, hash_bytes, save_array, write_error
 from phosphene.trials import UNKNOWN
 from phosphene.types import Recording
@@ -331,7 +331,7 @@ def _write_recording(
             dtype=dtype,
             content_hash=content.hexdigest()[:16],
             source=source,
-            sensors=None if info is None else _sensor_geometry(info),
+            sensors=None if info is None else SensorGeometry(**info.to_dict()),
         )
     save_array(stem.with_name(f"{stem.name}_voxels.npy"), space.indices)
     return SubjectGeometry(
@@ -343,17 +343,6 @@ def _write_recording(
         voxel_hash=space.hash,
         content_hash=content.hexdigest()[:16],
         source=source,
-    )
-
-
-def _sensor_geometry(info: SensorInfo) -> SensorGeometry:
-    return SensorGeometry(
-        ch_names=list(info.ch_names),
-        sfreq=info.sfreq,
-        tmin=info.tmin,
-        unit=info.unit,
-        reference=info.reference,
-        positions=None if info.positions is None else info.positions.tolist(),
     )
 
 

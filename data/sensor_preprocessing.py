@@ -249,17 +249,9 @@ class SensorPreprocessor:
             for part in PARTS:
                 values = np.ascontiguousarray(getattr(noise, part), dtype=np.float32)
                 tensors[f"{label}.{part}"] = torch.from_numpy(values)
-        info = protocol.info
         SensorPreprocessorFile(
             modality="meg" if protocol.modality == "meg" else "eeg",
-            sensors=SensorGeometry(
-                ch_names=list(info.ch_names),
-                sfreq=info.sfreq,
-                tmin=info.tmin,
-                unit=info.unit,
-                reference=info.reference,
-                positions=None if info.positions is None else info.positions.tolist(),
-            ),
+            sensors=SensorGeometry(**protocol.info.to_dict()),
             n_times=protocol.n_times,
             bin=self.bin,
             whiten_time=self.whiten_time,
@@ -271,12 +263,8 @@ class SensorPreprocessor:
     def load(cls, folder: str | os.PathLike[str]) -> SensorPreprocessor:
         """Read what :meth:`save` wrote."""
         file = SensorPreprocessorFile.load(Path(folder) / "preprocessor.json")
-        stored, sensors = load_tensors(Path(folder) / "preprocessor.safetensors"), file.sensors
-        places = None if sensors.positions is None else np.asarray(sensors.positions)
-        info = SensorInfo(
-            tuple(sensors.ch_names), sensors.sfreq, sensors.tmin, places, sensors.unit,
-            sensors.reference,
-        )  # fmt: skip
+        stored = load_tensors(Path(folder) / "preprocessor.safetensors")
+        info = SensorInfo.from_dict(file.sensors.model_dump())
         protocol = SensorProtocol(cast(Modality, file.modality), info, file.n_times)
         shapes = {
             "mean": (info.n_chans, file.n_times),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,26 @@ class SensorInfo:
         """Identity of channels (names and order), rate, start, unit and reference."""
         text = repr((self.ch_names, self.sfreq, round(self.tmin, 6), self.unit, self.reference))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what describes the sensors, ready for JSON."""
+        return {
+            "ch_names": list(self.ch_names),
+            "sfreq": self.sfreq,
+            "tmin": self.tmin,
+            "unit": self.unit,
+            "reference": self.reference,
+            "positions": None if self.positions is None else self.positions.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> SensorInfo:
+        """Return the sensors that :meth:`to_dict` described; other entries count for nothing."""
+        places = content["positions"]
+        return cls(
+            tuple(content["ch_names"]), content["sfreq"], content["tmin"],
+            None if places is None else np.asarray(places), content["unit"], content["reference"],
+        )  # fmt: skip
 
     def times(self, n_times: int) -> Array:
         """Return the time of every sample in seconds."""

@@ -33,26 +33,12 @@ class SensorsFile(Stored):
     @classmethod
     def of(cls, info: SensorInfo) -> SensorsFile:
         """Return the description of these sensors."""
-        return cls(
-            ch_names=list(info.ch_names),
-            sfreq=info.sfreq,
-            tmin=info.tmin,
-            unit=info.unit,
-            reference=info.reference,
-            positions=None if info.positions is None else info.positions.tolist(),
-        )
+        return cls(**info.to_dict())
 
     @property
     def info(self) -> SensorInfo:
         """The sensors described."""
-        return SensorInfo(
-            tuple(self.ch_names),
-            self.sfreq,
-            self.tmin,
-            None if self.positions is None else np.asarray(self.positions),
-            self.unit,
-            self.reference,
-        )
+        return SensorInfo.from_dict(self.model_dump())
 
 
 def read_described(source: str, modality: Modality) -> tuple[Array, SensorInfo | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -68,3 +70,15 @@ def test_the_hash_tells_order_rate_window_unit_and_reference_apart() -> None:
     ]
     assert len({base.hash, *(other.hash for other in others)}) == 6
     assert base.hash == SensorInfo(("a", "b"), 250.0, 0, unit="V", reference="Cz").hash
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_what_describes_sensors_survives_json(placed: bool) -> None:
+    places = np.arange(6.0).reshape(2, 3) if placed else None
+    info = SensorInfo(("Oz", "O1"), 250.0, -0.2, places, "uV", "average")
+    found = SensorInfo.from_dict(json.loads(json.dumps(info.to_dict())) | {"format": "later"})
+    assert found.hash == info.hash
+    if places is None:
+        assert found.positions is None
+    else:
+        np.testing.assert_array_equal(found.positions, places)
