@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,15 @@ import torch
 from torch import Tensor
 
 from phosphene.checkpoints.registry import default_model
-from phosphene.data.movies import average_runs
+from phosphene.data.movies import Movie, average_runs
 from phosphene.data.movies.run import MovieClips, MovieRun
 from phosphene.data.pictures import Pictures
-from phosphene.data.scenes import RenderedMovie, render_movie
+from phosphene.data.scenes import RenderedMovie, movie_captions, render_movie
 from phosphene.data.virtual.movies import MovieSubject, simulate_run
 from phosphene.data.virtual.movies.writing import MoviePlan
 from phosphene.pipelines.metrics import identify_among
 from phosphene.pipelines.metrics.clips import frame_features
+from phosphene.pipelines.training.video_targets import captions_of
 from phosphene.pipelines.video.model import VideoModel, load_video_model
 from phosphene.seeds import item_seed
 from phosphene.trials import complete_trials
@@ -56,6 +58,7 @@ class Material:
     change: Array
     scenes: list[str]
     keys: list[str]
+    captions: list[str]
     decoded: dict[str, Tensor]
     frames: Pictures = field(default_factory=lambda: np.zeros(0, np.uint8))
     still: Pictures = field(default_factory=lambda: np.zeros(0, np.uint8))
@@ -72,7 +75,7 @@ class Material:
 
     def first(self, count: int) -> Material:
         """Return the first clips."""
-        arrays = ("truth", "shown_flow", "cut", "change", "scenes", "keys")
+        arrays = ("truth", "shown_flow", "cut", "change", "scenes", "keys", "captions")
         parts = {name: getattr(self, name)[:count] for name in arrays}
         return Material(decoded={k: part[:count] for k, part in self.decoded.items()}, **parts)
 
@@ -96,10 +99,16 @@ def simulated(subject: MovieSubject, plan: MoviePlan) -> Shown:
     return found
 
 
-def decoded_material(model: VideoModel, shown: Shown, *, shuffled: bool) -> Material:
-    """Decode the clips of all movies from the mean of their runs; shuffled ones are half away."""
+def decoded_material(
+    model: VideoModel, shown: Shown, told: Mapping[str, str], *, shuffled: bool
+) -> Material:
+    """Decode the clips of all movies from the mean of their runs; shuffled ones are half away.
+
+    What is told of each movie, its scenes one after the other, gives clips their captions.
+    """
     parts = [
-        _of_run(model, rendered, average_runs(runs), shuffled=shuffled) for rendered, runs in shown
+        _of_run(model, rendered, average_runs(runs), told, shuffled=shuffled)
+        for rendered, runs in shown
     ]
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
@@ -107,18 +116,25 @@ def decoded_material(model: VideoModel, shown: Shown, *, shuffled: bool) -> Mate
     }
     decoded = {k: torch.cat([part.decoded[k] for part in parts]) for k in parts[0].decoded}
     names = {
-        name: [v for part in parts for v in getattr(part, name)] for name in ("scenes", "keys")
+        name: [v for part in parts for v in getattr(part, name)]
+        for name in ("scenes", "keys", "captions")
     }
     return Material(decoded=decoded, **names, **joined)
 
 
 def _of_run(
-    model: VideoModel, rendered: RenderedMovie, run: MovieRun, *, shuffled: bool
+    model: VideoModel,
+    rendered: RenderedMovie,
+    run: MovieRun,
+    told: Mapping[str, str],
+    *,
+    shuffled: bool,
 ) -> Material:
-    clips, told = model.clips(run), run
+    clips, seen = model.clips(run), run
     if shuffled:
         moved = np.roll(run.recording.data, len(run) // 2, axis=0)
-        told = replace(run, recording=replace(run.recording, data=moved))
+        seen = replace(run, recording=replace(run.recording, data=moved))
+    movie = Movie(run.segment, Path(run.segment), run.cuts, told[run.segment])
     numbers = clips.frames(rendered.fps, round(clips.length * RATE))
     return Material(
         truth=rendered.images[numbers],
@@ -127,7 +143,8 @@ def _of_run(
         change=_changes(rendered, clips),
         scenes=[re.sub(r"-\d+$", "", str(name)) for name in clips.scene],
         keys=clips.keys,
-        decoded=model.decode(told, clips),
+        captions=captions_of(clips, movie),
+        decoded=model.decode(seen, clips),
     )
 
 
@@ -284,18 +301,26 @@ def report_identification(model: VideoModel, own: Material, other: Material) -> 
         "true middle frame, still": np.tile(described(middle[:, None]), (1, count)),
     }
     tokens = model.pictures.parts.target.encode(middle).flatten(1).numpy()
-    embedded = {
-        "embedding of the keyframe": own.decoded["tokens"].flatten(1).numpy(),
-        "embedding, shuffled brain": other.decoded["tokens"].flatten(1).numpy(),
-    }
+    heads = {"embedding of the keyframe": ("tokens", tokens)}
+    if "features" in own.decoded:
+        second = model.pictures.parts.features_target
+        assert second is not None
+        heads["features of the keyframe"] = ("features", second.encode(middle).numpy())
+    if "caption" in own.decoded:
+        words = model.pictures.parts.target.encode_text(own.captions).numpy()
+        heads["embedding of the caption"] = ("caption", words)
     print(f"\n| identified among {WAYS} (chance {1 / WAYS:g}) | |\n|---|---|")
-    for found, target in ((features, truth), (embedded, tokens)):
-        for name, part in found.items():
+    for name, part in features.items():
+        scores = identify_among(part, truth, ways=WAYS).scores
+        print(f"| {name} | {interval(scores, own.scenes)} |")
+    for name, (head, target) in heads.items():
+        for label, material in ((name, own), (f"{name}, shuffled brain", other)):
+            part = material.decoded[head].flatten(1).numpy()
             scores = identify_among(part, target, ways=WAYS).scores
-            print(f"| {name} | {interval(scores, own.scenes)} |")
+            print(f"| {label} | {interval(scores, own.scenes)} |")
     for name, part, target in (
         ("decoded", features["decoded"], truth),
-        ("embedding", embedded["embedding of the keyframe"], tokens),
+        *((name, own.decoded[head].flatten(1).numpy(), x) for name, (head, x) in heads.items()),
     ):
         mean, told = permuted(_among(part, target), own)
         print(f"| {name}, exchanged clips | {mean:.3f} |\np of identification ({name}): {told}")
@@ -339,7 +364,10 @@ def main() -> None:
         seed=options.seed,
     )
     shown = simulated(subject, plan)
-    own, other = (decoded_material(model, shown, shuffled=shuffled) for shuffled in (False, True))
+    told = {name: movie_captions(scene, 1)[0] for name, _, scene in plan.scenes()}
+    own, other = (
+        decoded_material(model, shown, told, shuffled=shuffled) for shuffled in (False, True)
+    )
     count = options.repetitions
     print(
         f"{len(own.scenes)} clips of {len(set(own.scenes))} scenes, subject {options.subject}, "

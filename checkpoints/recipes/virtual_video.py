@@ -39,7 +39,6 @@ class VideoRecipe(Config):
     weigh: bool = True  # voxels by what they tell of each head
     flow_voxels: int = 600
     flow_units: int = 128
-    flow_dropout: float = 0.2
     flow_epochs: int = 25
 
 
@@ -93,7 +92,6 @@ def decoder(recipe: VideoRecipe, work: Path) -> Path:
         average="stimulus",
         flow_voxels=recipe.flow_voxels,
         flow_units=recipe.flow_units,
-        flow_dropout=recipe.flow_dropout,
         flow_epochs=recipe.flow_epochs,
         rank=recipe.rank,
         weigh=recipe.weigh,

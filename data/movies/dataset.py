@@ -33,6 +33,7 @@ __all__ = ["Movie", "MovieDataset", "read_movies", "write_movie_dataset", "write
 TABLE = "movies.tsv"
 TIME = "movie_time"
 COLUMNS = ("stimulus_id", "file", "cuts")
+THEN = "; then "
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Movie:
     cuts : tuple of float
         Seconds at which a new scene begins.
     caption : str
-        What is told of it, where anything is.
+        What is told of it, where anything is; of each scene in turn where ``; then `` stands
+        between as many parts as there are scenes.
     """
 
     stimulus_id: str
@@ -57,6 +59,15 @@ class Movie:
     def open(self) -> MovieFile:
         """Return its frames."""
         return open_movie(self.path)
+
+    def caption_at(self, second: float) -> str:
+        """Return what is told of the scene at a second of the movie; empty where nothing is."""
+        if self.caption in ("", "n/a"):
+            return ""
+        parts = self.caption.split(THEN)
+        if len(parts) != len(self.cuts) + 1:
+            return self.caption
+        return parts[int(np.searchsorted(self.cuts, second, side="right"))]
 
 
 def read_movies(folder: str | os.PathLike[str]) -> dict[str, Movie]:

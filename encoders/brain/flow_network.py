@@ -31,6 +31,7 @@ RUNS = (1, 2, 3, 5, 10)
 """Showings averaged for which something is known; between them it is interpolated."""
 GAINS = np.linspace(0, 1.5, 31)
 BATCH, SMALL = 64, 1e-4
+CALM = 0.3  # root mean squares of flow, that count as none
 RATE, DECAY, WARM = 3e-3, 1e-2, 0.3
 
 
@@ -106,6 +107,9 @@ class FlowNetwork(nn.Module):
     ) -> None:
         """Learn from clips, by the end-point error at all moments.
 
+        Clips count by one over the root of how much moves in them: the few that move a lot would
+        decide alone what is said of all others.
+
         Parameters
         ----------
         windows : Tensor of shape (n, n_volumes, n_voxels)
@@ -125,6 +129,8 @@ class FlowNetwork(nn.Module):
         x = self._standard(x)
         unit = flow.square().mean().sqrt().clamp(min=1e-9)
         y = (flow / unit).flatten(3)
+        weight = (y.norm(dim=2).mean((1, 2)) + CALM).rsqrt()
+        weight = weight / weight.mean()
         with torch.no_grad():
             bound = self.first.shape[1] ** -0.5
             self.first.uniform_(-bound, bound, generator=draws)
@@ -141,7 +147,8 @@ class FlowNetwork(nn.Module):
             rows, left = left[:BATCH], left[BATCH:]
             found = self._answers(x[rows], dropout, draws)
             found = found.unflatten(2, (2, -1))[:, :, None]
-            loss = ((found - y[rows]).square().sum(3) + SMALL).sqrt().mean() * len(self.first)
+            errors = ((found - y[rows]).square().sum(3) + SMALL).sqrt().mean((0, 2, 3))
+            loss = (weight[rows] * errors).mean() * len(self.first)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

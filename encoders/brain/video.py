@@ -42,9 +42,10 @@ from phosphene.names import check_subject
 __all__ = ["HEADS", "VideoRidge"]
 
 Array = np.ndarray[Any, Any]
-HEADS = ("tokens", "features", "lowlevel", "flow", "motion_energy", "cut")
-"""Keyframe embedding; features of a second network; perception flow; optical flow; how much
-changes; whether a new scene begins. A model may leave some out, tokens excepted."""
+HEADS = ("tokens", "features", "caption", "lowlevel", "flow", "motion_energy", "cut")
+"""Keyframe embedding; features of a second network; embedding of a caption; perception flow;
+optical flow; how much changes; whether a new scene begins. A model may leave some out, tokens
+excepted."""
 PICTURE_HEADS = ("tokens", "features", "lowlevel")
 """What a clip looks like; its two halves are compared by these."""
 BLOCK = 32
@@ -72,8 +73,8 @@ class VideoRidge(Component):
     flow_voxels : int
         Voxels that small networks read optical flow from, those that tell most of it; 0 leaves
         flow to the ridge, which is fitted as the baseline in any case.
-    flow_units, flow_dropout, flow_epochs : int, float, int
-        Of these networks: width, share of inputs and units left out while learning, rounds.
+    flow_units, flow_epochs : int
+        Width of these networks, and rounds of their training.
     most_clips : int
         That the ridge is fitted on, spread evenly where there are more: its cost grows with the
         cube of their number, and neighbouring clips show nearly the same. Networks see all.
@@ -97,7 +98,6 @@ class VideoRidge(Component):
         weigh: bool = True,
         flow_voxels: int = 0,
         flow_units: int = 64,
-        flow_dropout: float = 0.5,
         flow_epochs: int = 40,
         most_clips: int = 4500,
     ) -> None:
@@ -116,7 +116,7 @@ class VideoRidge(Component):
         self.heads = {name: tuple(int(k) for k in heads[name]) for name in HEADS if name in heads}
         self.n_volumes, self.rank, self.alphas, self.weigh = n_volumes, rank, list(alphas), weigh
         self.flow_voxels = flow_voxels if "flow" in heads else 0
-        self.flow_units, self.flow_dropout, self.flow_epochs = flow_units, flow_dropout, flow_epochs
+        self.flow_units, self.flow_epochs = flow_units, flow_epochs
         self.most_clips = most_clips
         self.subjects_: dict[str, ClipSolution] = {}
         self.left_out_: dict[str, Tensor] = {}
@@ -199,13 +199,7 @@ class VideoRidge(Component):
             flow = targets["flow"].float()
             voxels = voxels_of_motion(rows, flow, groups, among=flow_among)[: self.flow_voxels]
             own.flow = self._flow_network(len(voxels))
-            own.flow.fit(
-                rows,
-                flow,
-                voxels.sort().values,
-                epochs=self.flow_epochs,
-                dropout=self.flow_dropout,
-            )
+            own.flow.fit(rows, flow, voxels.sort().values, epochs=self.flow_epochs)
         return summary
 
     def _fit_head(

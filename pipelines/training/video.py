@@ -25,6 +25,7 @@ from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.pipelines.training.picture_maps import picture_maps
 from phosphene.pipelines.training.video_runs import Runs, clip_material, movies_of, runs_by_split
 from phosphene.pipelines.training.video_targets import ClipTargets, cuts_of, true_flow
+from phosphene.pipelines.video.captions import thinned
 from phosphene.pipelines.video.model import VideoModel, save_video_model
 from phosphene.priors.identity import IdentityPrior
 from phosphene.schemas import Protocol
@@ -60,7 +61,6 @@ class VideoTrainingConfig(Config):
     flow_voxels: int = 0
     flow_roi: str | None = None
     flow_units: int = 64
-    flow_dropout: float = 0.5
     flow_epochs: int = 40
     average: Literal["none", "stimulus"] = "none"
     validation_clips: int = 24
@@ -123,6 +123,7 @@ def train_video(config: VideoTrainingConfig) -> tuple[Path, dict[str, float]]:
         spaces=fitted.spaces,
         protocol=_protocol(config, datasets, subjects, fitted.counts, sorted(fitted.stimuli)),
         metrics={},
+        captions=fitted.captions,
         name=Path(config.output).name,
     )
     summary = dict(fitted.summary)
@@ -142,6 +143,7 @@ class _Fitted:
     spaces: dict[str, VoxelSpace]
     counts: dict[str, int]
     stimuli: set[str]
+    captions: tuple[str, ...]
     tr: float
     summary: dict[str, float]
 
@@ -159,6 +161,7 @@ def _fit_subjects(
     spaces: dict[str, VoxelSpace] = {}
     counts: dict[str, int] = {}
     stimuli: set[str] = set()
+    captions: list[str] = []
     left_out: list[tuple[Tensor, Tensor]] = []
     tr = 0.0
     for subject, own in runs.items():
@@ -188,7 +191,6 @@ def _fit_subjects(
                 weigh=config.weigh,
                 flow_voxels=config.flow_voxels,
                 flow_units=config.flow_units,
-                flow_dropout=config.flow_dropout,
                 flow_epochs=config.flow_epochs,
             )
             tr = own["train"][0][1].tr
@@ -208,12 +210,14 @@ def _fit_subjects(
             spaces[subject] = space
         counts[subject] = len(material.windows)
         stimuli |= set(material.movies)
+        captions += material.captions
     assert encoder is not None
     tokens = encoder.heads["tokens"]
     prior = IdentityPrior(n_tokens=1 if len(tokens) == 1 else tokens[0])
     predicted, truth = (torch.cat(parts) for parts in zip(*left_out, strict=True))
     prior.fit(predicted, truth)
-    return _Fitted(encoder, prior, spaces, counts, stimuli, tr, summary)
+    words = thinned(captions) if "caption" in encoder.heads else ()
+    return _Fitted(encoder, prior, spaces, counts, stimuli, words, tr, summary)
 
 
 def _subjects(config: VideoTrainingConfig, datasets: list[MovieDataset]) -> list[str]:

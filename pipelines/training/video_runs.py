@@ -14,7 +14,7 @@ from phosphene.data.movies.dataset import MovieDataset
 from phosphene.data.movies.run import MovieClips, MovieRun
 from phosphene.data.movies.standardising import standardised
 from phosphene.errors import InputError
-from phosphene.pipelines.training.video_targets import ClipTargets, joined, true_flow
+from phosphene.pipelines.training.video_targets import ClipTargets, captions_of, joined, true_flow
 from phosphene.progress import progress
 
 __all__ = ["ClipMaterial", "Runs", "clip_material", "movies_of", "runs_by_split"]
@@ -32,11 +32,14 @@ class ClipMaterial:
     windows : ndarray of shape (n, n_volumes, n_voxels)
     targets : dict of str to Tensor of shape (n, ...)
     movies : list of n str
+    captions : list of n str
+        Empty where nothing is told.
     """
 
     windows: Array
     targets: dict[str, Tensor]
     movies: list[str]
+    captions: list[str]
 
 
 def runs_by_split(datasets: list[MovieDataset], subject: str, average: str) -> dict[str, Runs]:
@@ -94,18 +97,19 @@ def clip_material(
     known : dict
         Targets that were made before, by movie; new ones are added.
     """
-    windows, parts, movies = [], [], []
+    windows, parts, movies, captions = [], [], [], []
     for data, run in progress(runs, label="clips"):
         clips = clips_of(run)
         name = f"{data.root}/{run.segment}/{clips.start[0]:g}/{len(clips)}"
+        movie = data.movie(run.segment)
         if name not in known:
-            movie = data.movie(run.segment)
             flow = true_flow(data.root, run.segment, movie.open().fps)
             known[name] = targets.of(clips, movie, flow)
         parts.append(known[name])
         windows.append(standardised(run.recording.data, run.tr)[clips.rows])
         movies += [f"{data.root.name}/{run.segment}"] * len(clips)
-    return ClipMaterial(np.concatenate(windows), joined(parts), movies)
+        captions += captions_of(clips, movie)
+    return ClipMaterial(np.concatenate(windows), joined(parts), movies, captions)
 
 
 def movies_of(runs: Runs) -> list[tuple[MovieDataset, list[MovieRun]]]:

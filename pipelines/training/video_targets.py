@@ -19,7 +19,7 @@ from phosphene.encoders.stimulus.latents import LatentTarget
 from phosphene.errors import InputError, UsageError
 from phosphene.names import require
 
-__all__ = ["ClipTargets", "cuts_of", "estimated_flow", "joined", "true_flow"]
+__all__ = ["ClipTargets", "captions_of", "cuts_of", "estimated_flow", "joined", "true_flow"]
 
 Array = np.ndarray[Any, Any]
 SIZE = 64  # side of the frames that flow and changes are measured on
@@ -81,7 +81,11 @@ class ClipTargets:
         numbers = clips.frames(opened.fps, self.n_frames)
         size = max(SIZE, 0 if self.latents is None else self.latents.size)
         frames = opened.read(numbers.ravel(), size).reshape(*numbers.shape, size, size, 3)
-        return self.of_frames(frames, clips, movie.cuts, None if flow is None else flow[numbers])
+        found = self.of_frames(frames, clips, movie.cuts, None if flow is None else flow[numbers])
+        words = captions_of(clips, movie)
+        if all(words) and hasattr(self.tokens, "encode_text"):
+            found["caption"] = self.tokens.encode_text(words).float()
+        return found
 
     def flow_of(self, clips: MovieClips, movie: Movie, flow: Array | None) -> Tensor:
         """Return the flow (n, T, 2, g, g) of clips of one movie, as :meth:`of` does."""
@@ -158,6 +162,11 @@ def _small(frames: Pictures) -> Pictures:
     return small
 
 
+def captions_of(clips: MovieClips, movie: Movie) -> list[str]:
+    """Return what is told of the scene in the middle of each clip; empty where nothing is."""
+    return [movie.caption_at(float(start) + clips.length / 2) for start in clips.start]
+
+
 def cuts_of(clips: MovieClips, cuts: tuple[float, ...], moments: int) -> Tensor:
     """Return whether a new scene begins in each share of each clip (n, T), 0 or 1."""
     edges = clips.start[:, None] + np.arange(moments + 1) * clips.length / moments
@@ -207,5 +216,6 @@ def estimated_flow(frames: Pictures, rate: float, size: int = 32) -> Array:
 
 
 def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the targets of several movies one after the other."""
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    """Return the targets of several movies one after the other, those that all of them have."""
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: torch.cat([part[name] for part in parts]) for name in shared}

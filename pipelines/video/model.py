@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from phosphene.errors import InputError
 from phosphene.pipelines.generators.video.base import VideoConditions, VideoGenerator
 from phosphene.pipelines.generators.video.choosing import open_video_generator
 from phosphene.pipelines.reconstructor import Reconstructor
+from phosphene.pipelines.video.captions import KnownCaptions
 from phosphene.priors.identity import IdentityPrior
 from phosphene.schemas import Protocol
 from phosphene.schemas.model import SubjectPreprocessing
@@ -33,6 +35,7 @@ __all__ = ["VideoModel", "load_video_model", "picture_hashes", "save_video_model
 
 Array = np.ndarray[Any, Any]
 INDEX = "model_index.json"
+CAPTIONS = "captions.txt"
 NEUROCLIPS = "neuroclips:"  # two converted models in the place of a folder
 MOVING = ("lowlevel", "flow", "motion_energy", "cut")
 TR_TOLERANCE = 0.02  # of the TR
@@ -56,6 +59,8 @@ class VideoModel:
     spaces : dict of str to VoxelSpace
     protocol : Protocol
     metrics : dict of str to float
+    captions : tuple of str
+        Of training clips, among which decoded ones find their words.
     name, hash : str
     """
 
@@ -68,6 +73,7 @@ class VideoModel:
     spaces: dict[str, VoxelSpace]
     protocol: Protocol
     metrics: dict[str, float]
+    captions: tuple[str, ...] = ()
     name: str = ""
     hash: str = ""
 
@@ -127,6 +133,16 @@ class VideoModel:
             parts["lowlevel"] = _middle(lowlevel)
         return BrainEmbedding(**parts, features=features)
 
+    def words(self, decoded: dict[str, torch.Tensor]) -> tuple[str, ...] | None:
+        """Return of each clip the known caption nearest to the decoded one, where there are any."""
+        if "caption" not in decoded or not self.captions:
+            return None
+        return tuple(self._known_captions.nearest(decoded["caption"]))
+
+    @cached_property
+    def _known_captions(self) -> KnownCaptions:
+        return KnownCaptions(self.captions, self.pictures.parts.target)
+
     def conditions(
         self,
         decoded: dict[str, torch.Tensor],
@@ -146,7 +162,7 @@ class VideoModel:
         """
         import torch
 
-        embedding = self.embedding(decoded)
+        embedding, words = self.embedding(decoded), self.words(decoded)
         rendered = self.pictures.render(
             embedding,
             seeds[:, None],
@@ -165,6 +181,7 @@ class VideoModel:
                 flow=heads.get("flow"),
                 motion_energy=heads.get("motion_energy"),
                 cut=heads.get("cut"),
+                captions=None if words is None else words[rows],
             )
 
 
@@ -207,6 +224,8 @@ def save_video_model(folder: str | os.PathLike[str], model: VideoModel) -> Path:
             building / "voxels.safetensors",
             {label: _as_tensor(space.indices) for label, space in model.spaces.items()},
         )
+        if model.captions:
+            write_text(building / CAPTIONS, "\n".join(model.captions) + "\n")
         write_text(building / "README.md", _card(target.name, model))
         files = sorted(f for f in building.rglob("*") if f.is_file() and f.name != "README.md")
         counts = model.protocol.n_train_trials
@@ -245,6 +264,8 @@ def load_video_model(
     *,
     generator: str | None = None,
     generator_options: dict[str, Any] | None = None,
+    keyframes: str | None = None,
+    keyframe_options: dict[str, Any] | None = None,
     device: str = "auto",
     **options: Any,
 ) -> VideoModel:
@@ -259,6 +280,8 @@ def load_video_model(
         Of video, by name (and place); the model's own by default.
     generator_options : dict, optional
         Settings of a published one.
+    keyframes, keyframe_options : str and dict, optional
+        The same of what renders keyframes; the picture model's own generator by default.
     device : str
     **options
         Of the picture model, such as ``detail`` or ``strength``.
@@ -276,6 +299,8 @@ def load_video_model(
             name,
             generator=generator,
             generator_options=generator_options,
+            keyframes=keyframes,
+            keyframe_options=keyframe_options,
             device=device,
             **options,
         )
@@ -297,8 +322,9 @@ def load_video_model(
                 remedy="copy the model again from its source, or train it again",
             )
     pictures = Reconstructor.from_pretrained(
-        index.picture_model, prior="none", device=device, **options
-    )
+        index.picture_model, generator=keyframes, generator_options=keyframe_options,
+        prior="none", device=device, **options,
+    )  # fmt: skip
     _check_pictures(index, pictures)
     made = open_video_generator(
         generator or index.video_generator,
@@ -325,9 +351,15 @@ def load_video_model(
         spaces=spaces,
         protocol=Protocol.load(folder / "protocol.json"),
         metrics=index.metrics,
+        captions=_captions(folder),
         name=index.name,
         hash=index.hash,
     )
+
+
+def _captions(folder: Path) -> tuple[str, ...]:
+    path = folder / CAPTIONS
+    return tuple(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else ()
 
 
 def _check_pictures(index: VideoModelIndex, pictures: Reconstructor) -> None:

@@ -97,6 +97,8 @@ def load_neuroclips(
     *,
     generator: str | None = None,
     generator_options: dict[str, Any] | None = None,
+    keyframes: str | None = None,
+    keyframe_options: dict[str, Any] | None = None,
     device: str = "auto",
     **options: Any,
 ) -> NeuroClips:
@@ -106,7 +108,7 @@ def load_neuroclips(
     ----------
     name : str
         ``neuroclips:SEMANTIC,PERCEPTION``.
-    generator, generator_options, device, **options
+    generator, generator_options, keyframes, keyframe_options, device, **options
         As for :func:`~phosphene.pipelines.video.model.load_video_model`.
 
     Raises
@@ -123,7 +125,9 @@ def load_neuroclips(
             expected=EXPECTED,
             remedy="name both, with a comma between them",
         )
-    pictures = Reconstructor.from_pretrained(places[0], device=device, **options)
+    pictures = Reconstructor.from_pretrained(
+        places[0], generator=keyframes, generator_options=keyframe_options, device=device, **options
+    )
     perception = load_model(places[1])
     encoder = perception.encoder
     if not isinstance(encoder, NeuroClipsPerception):

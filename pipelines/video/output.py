@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["VideoOutput", "clip_stem"]
 
 RAW = "raw"  # clips as they were rendered, while the run goes on
+SMOOTH = 25.0  # frames per second of a preview, about
 
 
 def clip_stem(subject: str, item: int) -> str:
@@ -157,15 +158,21 @@ class VideoOutput:
 
 
 def write_preview(path: Path, frames: Pictures, fps: float) -> None:
-    """Write an animated GIF that goes on for ever, with one palette per frame."""
+    """Write an animated GIF that goes on for ever, as long as the clip, a palette per frame.
+
+    A GIF counts in hundredths of a second, and viewers slow down what is quicker than two of them:
+    of quick clips every second frame is shown, or fewer.
+    """
     from PIL import Image
 
-    pictures = [Image.fromarray(frame) for frame in frames]
+    step = max(1, round(fps / SMOOTH))
+    pictures = [Image.fromarray(frame) for frame in frames[::step]]
+    times = np.round(100 * np.minimum(np.arange(len(pictures) + 1) * step, len(frames)) / fps)
     with atomic_path(path) as temporary:
         pictures[0].save(
             temporary,
             save_all=True,
             append_images=pictures[1:],
-            duration=max(20, round(1000 / fps)),
+            duration=[10 * int(share) for share in np.diff(times)],
             loop=0,
         )

@@ -51,7 +51,8 @@ class VideoConfig(Config):
 
     ``onset`` is in seconds after the first volume; ``seams`` joins neighbouring clips. With
     ``average="stimulus"`` the runs beside ``input`` that show the same movie are averaged first;
-    ``input`` may then be a folder of runs of one movie.
+    ``input`` may then be a folder of runs of one movie. ``generator`` moves, ``keyframes`` is what
+    renders the keyframes, by default the generator of the model's picture model.
     """
 
     subject: str
@@ -65,6 +66,8 @@ class VideoConfig(Config):
     fps: float = 8.0
     generator: str | None = None
     generator_options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies defaults
+    keyframes: str | None = None
+    keyframe_options: dict[str, Any] = {}  # noqa: RUF012
     strength: float | None = None
     detail: float | None = None
     seed: int = 0
@@ -151,6 +154,9 @@ def _write(
     """Join and write the clips that were rendered, score them where the movie is known."""
     rows = list(_write_clips(model, output, run, clips, decoded, seeds, config))
     table = _table(rows, clips, clips.keys, movie, config)
+    words = model.words(decoded)
+    if words is not None:
+        table["decoded_caption"] = words
     metrics = None
     if movie is not None:
         truths = output.stacked("truth", len(clips), _true_clips(clips, movie, config, output))
@@ -188,6 +194,8 @@ def _load(config: VideoConfig) -> VideoModel:
         config.model or default_model("fmri-video"),
         generator=config.generator,
         generator_options=config.generator_options or None,
+        keyframes=config.keyframes,
+        keyframe_options=config.keyframe_options or None,
         device=config.device,
         **options,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from phosphene.data.movies import Movie, MovieDataset, MovieRun, write_movie
 from phosphene.data.movies.dataset import write_movie_dataset
-from phosphene.data.scenes import render_movie, sample_movie
+from phosphene.data.scenes import movie_captions, render_movie, sample_movie
 from phosphene.pipelines.training.decoder import DecoderConfig, train_decoder
 from phosphene.pipelines.training.video import VideoTrainingConfig, train_video
 from phosphene.trials import complete_trials
@@ -66,7 +66,7 @@ def video_toy(picture_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         path = root / "films" / f"film-{number}.mp4"
         write_movie(path, images, FPS)
         cuts = tuple(frame / FPS for frame in film.cuts)
-        movies.append(Movie(path.stem, path, cuts))
+        movies.append(Movie(path.stem, path, cuts, movie_captions(film, 1)[0]))
         small = images.reshape(len(images), 16, 4, 16, 4, 3).mean((2, 4)).reshape(len(images), -1)
         # One volume per second: what was on 4 s before, the first and last frame held still.
         shown = np.clip((np.arange(SECONDS + 10) - 2 - 4) * FPS, 0, len(images) - 1).astype(int)

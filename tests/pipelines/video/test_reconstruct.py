@@ -17,6 +17,7 @@ from phosphene.data.movies.standardising import standardised
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.evaluation.clips import read_clip
 from phosphene.pipelines.video.model import load_video_model
+from phosphene.pipelines.video.output import write_preview
 from phosphene.pipelines.video.reconstruct import VideoConfig, _read, reconstruct_video
 from phosphene.pipelines.video.seams import blended, is_reset
 from phosphene.schemas.video import VideoSidecar
@@ -69,6 +70,22 @@ def test_every_clip_has_its_files_and_they_agree(written: Path) -> None:
     assert len(list((written / "stimuli").iterdir())) == 6
     assert json.loads((written / "run.json").read_text())["config"]["first_frame"] == "decoded"
     assert not (written / "raw").exists()
+
+
+@pytest.mark.parametrize(("fps", "n_frames", "shown"), [(1, 2, 2), (30, 60, 60), (60, 120, 60)])
+def test_previews_last_as_long_as_their_clips(
+    fps: float, n_frames: int, shown: int, tmp_path: Path
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (n_frames, 8, 8, 3), dtype=np.uint8)
+    write_preview(tmp_path / "a.gif", frames, fps)
+    with Image.open(tmp_path / "a.gif") as preview:
+        assert preview.n_frames == shown
+        times = []
+        for number in range(shown):
+            preview.seek(number)
+            times.append(preview.info["duration"])
+    assert sum(times) == 2000
+    assert min(times) > 20
 
 
 def test_numbers_stand_beside_their_controls(written: Path) -> None:
@@ -184,7 +201,7 @@ def test_every_head_is_decoded_for_every_clip(video_toy) -> None:
     run = read_movie_run(video_toy.run, subject="01", space=model.space("01"), tr=1.0, onset=2.0)
     clips = model.clips(run)
     decoded = model.decode(run, clips)
-    assert set(decoded) == {"tokens", "lowlevel", "flow", "motion_energy", "cut"}
+    assert set(decoded) == {"tokens", "caption", "lowlevel", "flow", "motion_energy", "cut"}
     assert all(len(part) == len(clips) for part in decoded.values())
     assert 0 <= decoded["cut"].min() <= decoded["cut"].max() <= 1
     embedding = model.embedding(decoded)

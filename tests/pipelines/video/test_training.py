@@ -71,6 +71,21 @@ def test_showings_are_averaged_and_validation_says_how_long_flow_is(
     assert (decoded == decoded[:, :1]).all()
 
 
+def test_clips_find_words_among_those_of_training_clips(video_toy, tmp_path: Path) -> None:
+    model = load_video_model(str(video_toy.model))
+    assert model.encoder.heads["caption"] == (
+        model.pictures.parts.target.encode_text(["a"]).shape[1],
+    )
+    data = MovieDataset.open(video_toy.dataset)
+    told = {name: set(data.movies[name].caption.split("; then ")) for name in data.movies}
+    assert set(model.captions) <= told["film-0"] | told["film-1"]
+    run = next(run for run in data.runs("01") if run.segment == "film-3")
+    words = model.words(model.decode(run, model.clips(run)))
+    assert words is not None
+    assert len(words) == len(model.clips(run))
+    assert set(words) <= set(model.captions)
+
+
 def test_the_region_is_taken_among_the_voxels_of_the_runs(tmp_path: Path) -> None:
     mask = np.zeros(6, dtype=np.int64)
     mask[[1, 4]] = 2
