@@ -235,7 +235,8 @@ class MovieRun:
             If the run has no clip whose volumes are all there.
         """
         step, window = step or length, length if window is None else window
-        if min(length, step, window) <= 0 or not math.isfinite(delay):
+        settled = all(map(math.isfinite, (length, step, window, delay)))
+        if not settled or min(length, step, window) <= 0:
             raise UsageError(
                 f"clips of {length:g} s every {step:g} s, read for {window:g} s after {delay:g} s",
                 expected="positive lengths in seconds",

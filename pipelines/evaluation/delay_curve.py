@@ -80,7 +80,8 @@ def parse_delays(text: str | None, tr: float) -> Array:
     except ValueError:
         parts = []
     step = parts[2] if len(parts) == 3 else tr
-    if len(parts) not in (2, 3) or not step > 0 or parts[1] < parts[0]:
+    right = len(parts) in (2, 3) and bool(np.isfinite(parts).all())
+    if not right or not step > 0 or parts[1] < parts[0]:
         raise UsageError(
             f"--delays is {text!r}",
             expected="FIRST:LAST or FIRST:LAST:STEP in seconds, such as 0:12",

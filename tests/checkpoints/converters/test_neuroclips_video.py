@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from phosphene.checkpoints.converters.convert import convert_file
-from phosphene.data.movies import MovieRun
+from phosphene.data.movies import MovieRun, open_movie
 from phosphene.data.movies.cc2017 import polynomial_residuals
 from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.generators.video.keyframe_flow import KeyframeFlow
@@ -87,6 +89,57 @@ def test_the_public_command_takes_both_folders(
     cli("reconstruct", *flags, "--tr", "2", "--model", f"neuroclips:{folders[0]}").refuses(
         2, "does not name two folders"
     )
+
+
+@pytest.fixture(scope="module")
+def tiny_video() -> Any:
+    """Real pipelines of tiny networks, of which AnimateDiff moves and unCLIP renders keyframes."""
+    generators = Path(__file__).parents[2] / "pipelines" / "generators"
+    spec = importlib.util.spec_from_file_location(
+        "neuroclips_tiny_video", generators / "video" / "tiny_video_pipelines.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("generator", ["keyframe_flow", "animatediff"])
+def test_clips_are_rendered_to_the_end(
+    generator: str, folders: tuple[Path, Path], run: MovieRun, tiny_video: Any, tmp_path: Path,
+    cli: Any,
+) -> None:  # fmt: skip
+    unclip = tiny_video.tiny.sdxl_unclip(tmp_path / "unclip")
+    np.save(tmp_path / "run.npy", run.recording.data[:7])
+    moves = [generator]
+    if generator == "animatediff":
+        folder = tiny_video.animatediff(tmp_path / "animatediff")
+        chosen = {"start": 0.5, **tiny_video.OPTIONS["animatediff"]}
+        moves = [
+            f"animatediff:local-dir:{folder}",
+            *(
+                f"--set=generator_options.{key}={json.dumps(value)}"
+                for key, value in chosen.items()
+            ),
+        ]
+    out = tmp_path / "out"
+    done = cli(
+        "reconstruct", "--subject", "01", "--video", "--input", tmp_path / "run.npy", "--tr", 2,
+        "--onset", -4, "--fps", 4, "--steps", 2, "--batch-size", 4, "--output", out,
+        "--model", f"neuroclips:{folders[0]},{folders[1]}",
+        "--set", f"keyframes=sdxl-unclip:local-dir:{unclip}", "--set", "keyframe_options.size=16",
+        "--set", "seams=false",
+        "--generator", *moves,
+    ).succeeds()  # fmt: skip
+    assert "clips: 7" in done.out
+    frames = np.stack([np.load(path) for path in sorted(out.rglob("*_frames.npy"))])
+    assert frames.shape[:2] == (7, 8)
+    still = (frames[:, 1:] == frames[:, :-1]).all()
+    assert still == (generator == "keyframe_flow")  # there is no optical flow to move them
+    assert len({clip.tobytes() for clip in frames}) == 7
+    movie = open_movie(out / "sub-01" / "sub-01_item-000006_sample-00_desc-recon_video.mp4")
+    assert (movie.n_frames, movie.fps) == (8, 4.0)
 
 
 def test_what_does_not_go_together_is_told(

@@ -131,3 +131,14 @@ def test_impossible_timing_is_one_message(timing: dict[str, float], message: str
 def test_a_run_shorter_than_the_window_says_what_it_would_need() -> None:
     with pytest.raises(InputError, match="goes on for at least 8 s"):
         movie_run(3, 2.0).clips(2.0, delay=4.0, window=4.0)
+
+
+def test_lengths_that_are_no_numbers_are_told() -> None:
+    for wrong in ({"length": float("nan")}, {"window": float("inf")}, {"delay": float("nan")}):
+        with pytest.raises(UsageError, match="positive lengths"):
+            movie_run(10, 2.0).clips(**wrong)
+
+
+def test_a_movie_shorter_than_a_clip_is_told_by_its_length() -> None:
+    with pytest.raises(InputError, match=r"lasts 0\.5 s"):
+        movie_run(10, 2.0, duration=0.5).clips(2.0)

@@ -70,6 +70,6 @@ def test_delays_are_read() -> None:
     np.testing.assert_allclose(parse_delays("0:3", 1.5), [0, 1.5, 3])
     np.testing.assert_allclose(parse_delays("0:1:.5", 1.5), [0, 0.5, 1])
     np.testing.assert_allclose(parse_delays(None, 2.0)[[0, 2, -1]], [-4, 0, 14])
-    for wrong in ("a", "3:0", "0:1:0", "0:1:2:3"):
+    for wrong in ("a", "3:0", "0:1:0", "0:1:2:3", "nan:12", "0:inf"):
         with pytest.raises(UsageError, match="--delays"):
             parse_delays(wrong, 2.0)
