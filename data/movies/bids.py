@@ -220,7 +220,8 @@ def read_movie_run(
     seconds = settle_repetition_time(path, tr)
     event = movie_event(path, onset_known=onset is not None)
     recording = read_recording(path, subject=subject, space=space, roi=roi)
-    if len(recording) > 1 and not (recording.data[1:] != recording.data[0]).any():
+    volumes = recording.data
+    if len(volumes) > 1 and not any((volume != volumes[0]).any() for volume in volumes[1:]):
         raise InputError(
             f"{path} holds {len(recording)} times the same volume",
             expected="voxels that change from volume to volume",
