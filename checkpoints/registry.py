@@ -23,6 +23,7 @@ __all__ = [
     "KnownGenerator",
     "KnownModel",
     "default_model",
+    "embedded_video_generators",
     "find_generator",
     "find_video_generator",
     "known_generators",
@@ -148,6 +149,20 @@ def known_generators() -> dict[str, KnownGenerator]:
 def known_video_generators() -> dict[str, KnownGenerator]:
     """Return the entries of ``video_generators.yaml`` by name."""
     return _entries("video_generators.yaml")
+
+
+def embedded_video_generators() -> dict[str, tuple[float, str]]:
+    """Return megabytes and description of the video generators that come with the package."""
+    files = (HERE / "weights" / "default_video").rglob("*")
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    return {
+        "keyframe_flow": (0.0, "moves the keyframe by decoded flow; no network of its own"),
+        "default_video": (
+            size / 1e6,
+            "layers over time for the picture generator of virtual-fmri, trained on rendered "
+            "moving scenes; never human data",
+        ),
+    }
 
 
 def _entries(file: str) -> dict[str, KnownGenerator]:

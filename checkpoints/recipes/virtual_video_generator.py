@@ -18,6 +18,7 @@ from phosphene.pipelines.training.engine import EngineConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from phosphene.checkpoints.recipes.judged_video_generator import Scores
     from phosphene.pipelines.generators.video.default_video import DefaultVideo
 
 __all__ = ["STAGES", "VideoRecipe", "moving_generator"]
@@ -36,14 +37,14 @@ class VideoRecipe(Config):
     seed: int = 0  # of imitated decoding
     # Chosen on validation clips:
     steps: int = 8
-    guidance_scale: float = 1.0
-    noise_share: float = 0.9
+    guidance_scale: float = 2.5
+    noise_share: float = 1.0
     correction: float = 1.0  # of keyframe_flow beside it
     # Scenes that nothing was trained or chosen on:
-    judged_seed: int = 41
-    judged_clips: int = 24
+    judged_seed: int = 43
+    judged_clips: int = 20
     training: EngineConfig = EngineConfig(
-        epochs=7,
+        epochs=10,
         batch_size=4,
         learning_rate=1e-3,
         warmup_steps=50,
@@ -90,23 +91,22 @@ def motion(recipe: VideoRecipe, work: Path) -> Path:
     return work / "motion"
 
 
-def judge(recipe: VideoRecipe, work: Path) -> dict[str, dict[str, float]]:
+def judge(recipe: VideoRecipe, work: Path) -> Scores:
     """Compare it with the keyframe that is moved, on scenes of an unused seed; print the table."""
     import json
 
-    from phosphene.checkpoints.recipes.judged_video_generator import compare
+    from phosphene.checkpoints.recipes.judged_video_generator import compare, table
     from phosphene.pipelines.generators.video.keyframe_flow import KeyframeFlow
     from phosphene.storage import read_json, write_text
 
     path = work / "judged.json"
     if path.is_file():
-        found: dict[str, dict[str, float]] = read_json(path)
+        found: Scores = read_json(path)
         return found
     generator = picture_generator(recipe)
     moved = KeyframeFlow(generator.latents, correction=recipe.correction)
     found = compare(recipe, moved, moving_generator(recipe, work))
-    for name, scores in found.items():
-        print(f"{name:34}", "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
+    print(table(found))
     write_text(path, json.dumps(found, indent=2) + "\n")
     return found
 

@@ -22,6 +22,7 @@ app = typer.Typer(
 def list_models() -> None:
     """List known decoders, and published generators with what they take."""
     from phosphene.checkpoints.registry import (
+        embedded_video_generators,
         known_generators,
         known_models,
         known_video_generators,
@@ -29,6 +30,8 @@ def list_models() -> None:
 
     for name, model in known_models().items():
         typer.echo(f"{name:28} decoder    {model.megabytes:7.0f} MB  {model.description}")
+    for name, (megabytes, words) in embedded_video_generators().items():
+        typer.echo(f"{name:28} video      {megabytes:7.0f} MB  {words}")
     for kind, known in (("generator", known_generators()), ("video", known_video_generators())):
         for name, entry in known.items():
             typer.echo(f"{name:28} {kind:10} {entry.megabytes:7.0f} MB  {entry.description}")
@@ -39,11 +42,16 @@ def list_models() -> None:
 @guarded
 def show(name: str) -> None:
     """Show what is known of one: source, licence, size, embedding, defaults, quirks."""
-    from phosphene.checkpoints.registry import known_models
+    from phosphene.checkpoints.registry import embedded_video_generators, known_models
 
     model = known_models().get(name)
     if model is not None:
         _print(model.model_dump())
+        return
+    embedded = embedded_video_generators().get(name)
+    if embedded is not None:
+        _print({"name": name, "description": embedded[1], "size": f"{embedded[0]:.1f} MB"})
+        typer.echo(f"{'here':14} yes: reconstruct --video --generator {name}")
         return
     from phosphene.checkpoints.converters.published import known_weights
 
@@ -153,14 +161,21 @@ def _list_weights() -> None:
 def _published(name: str) -> tuple[str, Any]:
     """Return name and entry of a published generator; an unknown one lists them all."""
     from phosphene.checkpoints.registry import (
+        embedded_video_generators,
         find_generator,
         find_video_generator,
         known_generators,
         known_models,
         known_video_generators,
     )
-    from phosphene.errors import check_option
+    from phosphene.errors import UsageError, check_option
 
+    if name in embedded_video_generators():
+        raise UsageError(
+            f"{name} comes with the package",
+            expected="a published generator",
+            remedy=f"reconstruct --video --generator {name}",
+        )
     found = find_generator(name) or find_video_generator(name)
     if found is None:
         known = {*known_generators(), *known_video_generators(), *known_models()}

@@ -28,6 +28,15 @@ def test_every_generator_is_listed(cli: Cli) -> None:
     assert set(known_generators()) | set(known_video_generators()) <= names
 
 
+def test_video_generators_of_the_package_are_listed_and_shown(cli: Cli) -> None:
+    listed = cli("models list").succeeds().out
+    for name in ("keyframe_flow", "default_video"):
+        assert name in VIDEO_GENERATORS.names()
+        assert name in listed
+        assert f"--generator {name}" in cli("models show", name).succeeds().out
+    cli("models fetch default_video").refuses(2, "comes with the package")
+
+
 @pytest.mark.parametrize("name", sorted(known_generators()))
 def test_facts_are_complete_and_shown(name: str, cli: Cli) -> None:
     entry = known_generators()[name]

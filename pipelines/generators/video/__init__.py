@@ -11,6 +11,7 @@ VIDEO_GENERATORS = Registry(
     {
         "animatediff": "phosphene.pipelines.generators.video.animatediff:AnimateDiff",
         "cogvideox": "phosphene.pipelines.generators.video.cogvideox:CogVideoX",
+        "default_video": "phosphene.pipelines.generators.video.default_video:DefaultVideo",
         "keyframe_flow": "phosphene.pipelines.generators.video.keyframe_flow:KeyframeFlow",
         "ltx": "phosphene.pipelines.generators.video.ltx:LTX",
         "stable-video-diffusion": (

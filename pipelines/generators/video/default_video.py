@@ -74,8 +74,8 @@ class DefaultVideo(VideoGenerator):
         motion: MotionModule,
         *,
         steps: int = 8,
-        guidance_scale: float = 1.5,
-        noise_share: float = 0.9,
+        guidance_scale: float = 2.5,
+        noise_share: float = 1.0,
     ) -> None:
         motion.check(pictures.unet)
         if motion.channels != pictures.latents.shape[0]:
