@@ -165,8 +165,8 @@ On {recipe.judged_clips} scenes of a seed that nothing was trained or chosen on,
 
 `change` is the mean absolute difference of neighbouring frames in grey levels, `neighbours` their
 correlation, `end-point error` that of the motion in the frames beside the truth's, and `motion` its
-mean length, in pixels of 64 per frame. `keyframe_flow` is the default: what is seen with decoders of
-brains, and not imitated ones, is in `docs/video_generators.md`.
+mean length, in pixels of 64 per frame. `keyframe_flow` is the default: what is seen with decoded
+runs in the place of imitated ones is in `docs/video_generators.md`.
 
 ```
 reconstruct --subject 01 --input RUN --video --generator default_video --output OUT
