@@ -62,8 +62,7 @@ def page_of(
     return render_video_page(
         VideoPage(
             heading=f"What sub-{config['subject']} watched",
-            lead=f"{len(table)} clips of {config['clip_seconds']:g} s decoded from "
-            f"{config['volumes']} volumes, one every {config['tr']:g} s, by {run.model}.",
+            lead=_lead(run, len(table)),
             model=run.model,
             careful=CAREFUL.format(flow=config["flow"]),
             virtual=is_virtual(run.model, run.protocol, config),
@@ -73,6 +72,22 @@ def page_of(
             provenance=_provenance(run, stimuli=stimuli),
         )
     )
+
+
+def _lead(run: RunFile, count: int) -> str:
+    config = run.config
+    showings = config.get("averaged", 1)
+    mean = "" if showings == 1 else f", mean of {showings} showings"
+    lead = (
+        f"{count} clips of {config['clip_seconds']:g} s decoded from {config['volumes']} volumes, "
+        f"one every {config['tr']:g} s{mean}, by {run.model}."
+    )
+    blur = config.get("picture_detail") or 0
+    if blur:
+        lead += (
+            f" Detail of keyframes finer than {blur:g} pixels is borrowed from training pictures."
+        )
+    return lead
 
 
 def _card(root: Path, row: pd.Series[Any], item: int, *, stimuli: bool) -> ShownClip:
@@ -85,6 +100,8 @@ def _card(root: Path, row: pd.Series[Any], item: int, *, stimuli: bool) -> Shown
     if row["straddles_cut"] == "yes":
         told += ", over a cut"
     told += f"; new scene decoded with probability {float(row['cut_probability']):.2f}"
+    if "decoded_caption" in row.index:
+        told += f". Nearest known words: {row['decoded_caption']}"
     return ShownClip(
         item, str(row["stimulus_id"]) if stimuli else f"clip {item}", told, tuple(films)
     )

@@ -98,6 +98,8 @@ def test_numbers_stand_beside_their_controls(written: Path) -> None:
 
 def test_the_report_is_one_file_with_two_films_per_clip(written: Path) -> None:
     page = (written / "report.html").read_text()
+    words = pd.read_csv(written / "trials.tsv", sep="\t")["decoded_caption"]
+    assert all(f"Nearest known words: {text}" in page for text in words)
     assert page.count("<video") == 12
     assert len(re.findall(r'src="data:video/mp4;base64,', page)) == 12
     assert "http" not in page.replace("http-equiv", "")
