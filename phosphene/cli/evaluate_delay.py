@@ -49,5 +49,12 @@ def delay(
     ):
         typer.echo(f"{seconds:6.2f} s  r {r:6.3f}  two-way {found:.3f}")
     path = write_delay_curve(curve, str(output))
+    if curve.p_value is None or curve.p_value > 0.05:
+        how = (
+            "its segments are too short to tell it from chance"
+            if curve.p_value is None
+            else f"movies shifted against the volumes reach as much (p {curve.p_value:.2g})"
+        )
+        typer.echo(f"no delay stands out: {how}; hold out more or longer segments")
     typer.echo(f"best delay: {curve.best:g} s (segments {', '.join(curve.segments)})")
     typer.echo(f"delay curve: {path}")

@@ -3,7 +3,9 @@
 For every delay a ridge goes from one volume to what the clip shows, coarsely: its mean frame and
 where it changes, both on a small grid. It learns on training segments and is judged on validation
 segments; clips are the same for every delay. The best delay is where decoding is best, and that is
-all it is: a response that lasts for seconds decodes at several delays.
+all it is: a response that lasts for seconds decodes at several delays. Whether it is better than
+chance is told by what the same predictions reach where movie and volumes are shifted against each
+other, further than the delays go.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ SIDE = 8  # of the grid on which clips are compared
 FRAMES = 4  # of a clip
 SHORTEST = -4.0  # seconds; before the clip: nothing can be decoded but what lasts
 LONGEST = 14.0
+MEMORY = 8.0  # seconds beyond the delays by which movie and volumes are shifted at least
+MOST_SHIFTS = 199
 BLOCKS = 5  # stretches that are left out to choose the penalty where there is one segment
 
 
@@ -51,6 +55,9 @@ class DelayCurve:
         Clips.
     segments : tuple of str
         Of validation.
+    p_value : float or None
+        Of the highest correlation among those of shifted movies; None where segments are too short
+        to be shifted.
     """
 
     delays: Array
@@ -60,6 +67,7 @@ class DelayCurve:
     n_train: int
     n_validation: int
     segments: tuple[str, ...]
+    p_value: float | None = None
 
     @property
     def best(self) -> float:
@@ -119,12 +127,13 @@ def delay_curve(
     tr = train[0].tr
     seconds = parse_delays(delays, tr)
     data = [_Segments(runs, dataset, seconds, length) for runs in (train, held_out)]
-    correlation, identification = [], []
+    correlation, identification, predictions = [], [], []
     for number in progress(range(len(seconds)), label="delays", total=len(seconds)):
-        predicted = _ridge(data[0], data[1], number)
-        r, found = _scores(predicted, data[1].targets)
+        predictions.append(_ridge(data[0], data[1], number))
+        r, found = _scores(predictions[-1], data[1].targets)
         correlation.append(r)
         identification.append(found)
+    apart = int(np.ceil((np.ptp(seconds) + MEMORY) / length))
     return DelayCurve(
         seconds,
         np.array(correlation),
@@ -133,6 +142,7 @@ def delay_curve(
         len(data[0].targets),
         len(data[1].targets),
         tuple(dict.fromkeys(run.segment for run in held_out)),
+        _shifted_p(predictions, data[1], max(correlation), apart),
     )
 
 
@@ -196,6 +206,7 @@ class _Segments:
             np.concatenate([parts[k] for parts in volumes.values()]) for k in range(len(delays))
         ]
         self.targets = np.concatenate(targets)
+        self.rows = [np.flatnonzero(np.array(labels) == name) for name in dict.fromkeys(labels)]
         one = len(set(labels)) == 1
         blocks = np.array_split(np.arange(len(labels)), BLOCKS)
         self.groups: list[Any] = (
@@ -242,21 +253,45 @@ def _ridge(train: _Segments, held_out: _Segments, delay: int) -> Array:
     return predicted
 
 
-def _scores(predicted: Array, true: Array) -> tuple[float, float]:
-    """Return mean correlation over values that vary, and two-way identification of clips."""
+def _shifted_p(
+    predictions: list[Array], held_out: _Segments, highest: float, apart: int
+) -> float | None:
+    """Return the share of shifts, this one counted, whose best delay is as good as that found."""
+    last = min(map(len, held_out.rows)) - apart
+    shifts = np.unique(np.linspace(apart, last, MOST_SHIFTS).astype(int)) if last >= apart else ()
+    above = 0
+    for shift in shifts:
+        order = np.concatenate([np.roll(rows, shift) for rows in held_out.rows])
+        shown = held_out.targets[order]
+        above += max(_correlation(*_varying(one, shown)) for one in predictions) >= highest
+    return (above + 1) / (len(shifts) + 1) if len(shifts) else None
+
+
+def _varying(predicted: Array, true: Array) -> tuple[Array, Array]:
+    """Return both without their means, in the columns in which the truth varies."""
     a, b = predicted - predicted.mean(axis=0), true - true.mean(axis=0)
     varies = b.std(axis=0) > 1e-9
-    a, b = a[:, varies], b[:, varies]
+    return a[:, varies], b[:, varies]
+
+
+def _correlation(a: Array, b: Array) -> float:
+    """Return the mean over columns."""
     size = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
     r = np.divide((a * b).sum(axis=0), size, out=np.zeros(len(size)), where=size > 0)
-    scale = b.std(axis=0)
+    return float(r.mean()) if r.size else 0.0
+
+
+def _scores(predicted: Array, true: Array) -> tuple[float, float]:
+    """Return mean correlation over values that vary, and two-way identification of clips."""
+    a, b = _varying(predicted, true)
+    r, scale = _correlation(a, b), b.std(axis=0)
     a, b = a / scale, b / scale
     norms = [np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in (a, b)]
     alike = (a / norms[0]) @ (b / norms[1]).T
     own = np.diag(alike)[:, None]
     less = (alike < own - 1e-9).sum() + 0.5 * ((np.abs(alike - own) <= 1e-9).sum() - len(own))
     n = len(own)
-    return float(r.mean()) if r.size else 0.0, float(less / (n * (n - 1))) if n > 1 else 0.5
+    return r, float(less / (n * (n - 1))) if n > 1 else 0.5
 
 
 def write_delay_curve(curve: DelayCurve, output: str | os.PathLike[str]) -> Path:
@@ -272,6 +307,7 @@ def write_delay_curve(curve: DelayCurve, output: str | os.PathLike[str]) -> Path
     lines += [f"{delay:g}\t{r:.6f}\t{found:.6f}" for delay, r, found in columns]
     said = {
         "best_delay": curve.best,
+        "p_value": curve.p_value,
         "tr": curve.tr,
         "validation_segments": list(curve.segments),
         "n_train": curve.n_train,

@@ -20,7 +20,9 @@ Array = np.ndarray[Any, Any]
 TR, FPS, CLIPS = 1.5, 2.0, 60
 
 
-def write_dataset(root: Path, delay: float, onset: float, n_segments: int = 3) -> MovieDataset:
+def write_dataset(
+    root: Path, delay: float, onset: float, n_segments: int = 3, signal: float = 1.0
+) -> MovieDataset:
     """Voxels follow the colour of the clip that began ``delay`` seconds before the volume."""
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(3, 30))
@@ -35,7 +37,7 @@ def write_dataset(root: Path, delay: float, onset: float, n_segments: int = 3) -
         shown = np.floor((times - delay + TR / 2) / 2).astype(int)
         inside = (shown >= 0) & (shown < CLIPS)
         drive = np.where(inside[:, None], colours[np.clip(shown, 0, CLIPS - 1)] / 128 - 1, 0)
-        data = (drive @ weights + rng.normal(size=(len(times), 30))).astype(np.float32)
+        data = (signal * drive @ weights + rng.normal(size=(len(times), 30))).astype(np.float32)
         trials = complete_trials(None, len(times))
         recording = Recording(data, "fmri", "01", trials, VoxelSpace.columns(30))
         runs.append(MovieRun(recording, name, tr=TR, onset=onset, duration=CLIPS * 2.0))
@@ -52,12 +54,26 @@ def test_a_planted_delay_is_found_within_one_tr(tmp_path: Path, delay: float, on
     assert curve.segments == ("seg3",)
     assert curve.correlation.max() > 0.5 > abs(curve.correlation[0])
     assert curve.identification.max() > 0.8
+    assert curve.p_value is not None
+    assert curve.p_value < 0.05
     path = write_delay_curve(curve, tmp_path / "curve")
     assert path.stat().st_size > 1000
     assert read_json(path.with_name("delay.json"))["best_delay"] == curve.best
     lines = path.with_name("delay.tsv").read_text().splitlines()
     assert lines[0] == "delay\tcorrelation\tidentification"
     assert len(lines) == 1 + len(curve.delays)
+
+
+def test_a_best_delay_of_noise_does_not_stand_out(tmp_path: Path, cli: Any) -> None:
+    write_dataset(tmp_path, 4.5, 6.0, signal=0.0)
+    words = ("--dataset", tmp_path / "data", "--output")
+    done = cli("evaluate delay", *words, tmp_path / "a", "--delays", "0:9").succeeds()
+    p = read_json(tmp_path / "a" / "delay.json")["p_value"]
+    assert p > 0.05
+    assert "no delay stands out: movies shifted against the volumes reach as much" in done.out
+    assert done.out.splitlines()[-2].startswith("best delay: ")
+    done = cli("evaluate delay", *words, tmp_path / "b", "--delays", "0:70:70").succeeds()
+    assert "too short to tell it from chance" in done.out
 
 
 def test_one_segment_cannot_be_held_out(tmp_path: Path) -> None:
