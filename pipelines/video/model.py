@@ -21,6 +21,7 @@ from phosphene.pipelines.generators.video.base import VideoConditions, VideoGene
 from phosphene.pipelines.generators.video.choosing import open_video_generator
 from phosphene.pipelines.reconstructor import Reconstructor
 from phosphene.pipelines.video.captions import KnownCaptions
+from phosphene.pipelines.video.model_card import model_card
 from phosphene.priors.identity import IdentityPrior
 from phosphene.schemas import Protocol
 from phosphene.schemas.model import SubjectPreprocessing
@@ -226,7 +227,7 @@ def save_video_model(folder: str | os.PathLike[str], model: VideoModel) -> Path:
         )
         if model.captions:
             write_text(building / CAPTIONS, "\n".join(model.captions) + "\n")
-        write_text(building / "README.md", _card(target.name, model))
+        write_text(building / "README.md", model_card(target.name, model))
         files = sorted(f for f in building.rglob("*") if f.is_file() and f.name != "README.md")
         counts = model.protocol.n_train_trials
         VideoModelIndex(
@@ -379,36 +380,3 @@ def _check_pictures(index: VideoModelIndex, pictures: Reconstructor) -> None:
                 expected=f"{expected}, for which the video model {index.name} was trained",
                 remedy="use the release that it came with, or train it again",
             )
-
-
-def _card(name: str, model: VideoModel) -> str:
-    protocol, timing = model.protocol, model.timing
-    counts = ", ".join(f"sub-{s}: {n} clips" for s, n in protocol.n_train_trials.items())
-    numbers = "\n".join(f"| {key} | {value:.4f} |" for key, value in model.metrics.items())
-    return f"""---
-library_name: phosphene
-tags: [brain-decoding, fmri, video]
----
-# {name}
-
-Decodes clips of {timing.seconds:g} s from the volumes that begin {timing.delay:g} s after them, for
-{timing.window:g} s (TR {timing.tr:g} s): `{model.encoder.name}`, keyframes by
-`{model.picture_model}`, moved by `{model.generator.name}`.
-
-| | |
-|---|---|
-| dataset | {protocol.dataset} ({protocol.dataset_hash}) |
-| trained on | {counts} |
-| normalisation | {protocol.normalisation}, fitted on {protocol.normalisation_fitted_on} |
-| chosen by | {protocol.selection_rule} |
-
-Found on movies left out of training, never test ones:
-
-| | |
-|---|---|
-{numbers}
-
-```
-reconstruct --subject {protocol.subjects[0]} --input RUN --video --model {name} --output OUT
-```
-"""

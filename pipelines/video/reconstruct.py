@@ -13,18 +13,17 @@ import torch
 
 from phosphene.checkpoints.registry import default_model
 from phosphene.config import Config
-from phosphene.data.movies.averaging import average_runs
-from phosphene.data.movies.bids import find_showings, movie_event, read_movie_run
-from phosphene.data.movies.dataset import TABLE, Movie, read_movies
-from phosphene.data.movies.frames import MOVIE_SUFFIXES, write_movie
+from phosphene.data.movies.dataset import Movie
+from phosphene.data.movies.frames import write_movie
 from phosphene.data.movies.run import MovieClips, MovieRun
 from phosphene.data.pictures import Pictures
-from phosphene.errors import InputError, UsageError
+from phosphene.errors import UsageError
 from phosphene.pipelines.items import recording_hash
 from phosphene.pipelines.output import DESCRIPTION
 from phosphene.pipelines.versions import package_versions
 from phosphene.pipelines.video.model import VideoModel, load_video_model
 from phosphene.pipelines.video.output import VideoOutput, clip_stem
+from phosphene.pipelines.video.reading import read_shown
 from phosphene.pipelines.video.scores import score_videos
 from phosphene.pipelines.video.seams import blended, is_reset
 from phosphene.pipelines.video.telling import page_of
@@ -33,7 +32,6 @@ from phosphene.schemas import MetricsFile, RunFile
 from phosphene.seeds import item_seed
 from phosphene.storage import write_text
 from phosphene.trials import UNKNOWN
-from phosphene.types import VoxelSpace
 from phosphene.workfolder import WorkFolder
 
 if TYPE_CHECKING:
@@ -43,7 +41,6 @@ __all__ = ["VideoConfig", "reconstruct_video"]
 
 Array = np.ndarray[Any, Any]
 DEFAULT_BATCH = 16
-LONGEST_REST = 20.0  # seconds that a run may go on after its movie where no events say more
 
 
 class VideoConfig(Config):
@@ -126,7 +123,15 @@ def reconstruct_video(
         model.pictures.generator.batch_by_memory()
         model.generator.batch_by_memory()
     space = model.space(config.subject.removeprefix("sub-"))
-    run, movie = _read(config, space)
+    run, movie = read_shown(
+        config.input,
+        subject=config.subject,
+        space=space,
+        truth=config.truth,
+        average=config.average,
+        tr=config.tr,
+        onset=config.onset,
+    )
     clips = model.clips(run)
     record = _run_file(config, model, run, clips)
     if dry_run:
@@ -152,6 +157,8 @@ def _write(
     movie: Movie | None,
 ) -> tuple[Path, VideoResult]:
     """Join and write the clips that were rendered, score them where the movie is known."""
+    import yaml
+
     rows = list(_write_clips(model, output, run, clips, decoded, seeds, config))
     table = _table(rows, clips, clips.keys, movie, config)
     words = model.words(decoded)
@@ -172,7 +179,7 @@ def _write(
                 output.run.protocol,
                 seen=len(clips) if clips.segment in trained else 0,
             )
-    write_text(output.partial / "config.yaml", _yaml(config))
+    write_text(output.partial / "config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=True))
     page = page_of(output.partial, output.run, table, metrics, stimuli=config.stimuli)
     root = output.finish(
         table,
@@ -185,11 +192,8 @@ def _write(
 
 
 def _load(config: VideoConfig) -> VideoModel:
-    options = {
-        name: value
-        for name, value in (("strength", config.strength), ("detail", config.detail))
-        if value is not None
-    }
+    given = {"strength": config.strength, "detail": config.detail}
+    options = {name: value for name, value in given.items() if value is not None}
     return load_video_model(
         config.model or default_model("fmri-video"),
         generator=config.generator,
@@ -199,89 +203,6 @@ def _load(config: VideoConfig) -> VideoModel:
         device=config.device,
         **options,
     )
-
-
-def _read(config: VideoConfig, space: VoxelSpace) -> tuple[MovieRun, Movie | None]:
-    """Return the run that is decoded, or the mean of all showings of its movie, and the movie."""
-    files = [config.input]
-    if config.average == "stimulus":
-        files = [str(path) for path in find_showings(config.input)]
-    movie = None if config.truth is None else _true_movie(config.truth, files[0])
-    runs = []
-    for file in files:
-        run = read_movie_run(
-            file,
-            subject=config.subject,
-            space=space,
-            tr=config.tr,
-            onset=config.onset,
-            movie=movie,
-        )
-        _check_length(run, movie, file, onset_known=config.onset is not None)
-        runs.append(run)
-    return average_runs(runs), movie
-
-
-def _true_movie(truth: str, source: str) -> Movie:
-    """Return the movie that was shown: the file itself, or the one of a folder by the events."""
-    place = Path(truth)
-    if place.is_file():
-        return Movie(place.stem, place)
-    if not place.is_dir():
-        raise InputError(
-            f"there is no movie or folder {truth}",
-            expected="--truth MOVIE.mp4, or a folder of movies",
-            remedy="check the path",
-        )
-    event = movie_event(source)
-    if event is None:
-        raise InputError(
-            f"nothing says which movie of {truth} was shown during {source}",
-            expected="an _events.tsv beside the run that names it",
-            remedy="give the movie itself: --truth MOVIE.mp4",
-        )
-    known = read_movies(place) if (place / TABLE).is_file() else {}
-    if event.stimulus_id in known:
-        return known[event.stimulus_id]
-    for suffix in MOVIE_SUFFIXES:
-        path = place / f"{event.stimulus_id}{suffix}"
-        if path.is_file():
-            return Movie(event.stimulus_id, path)
-    raise InputError(
-        f"{truth} has no movie {event.stimulus_id!r}",
-        expected="the movie that the events name",
-        remedy="give the movie itself: --truth MOVIE.mp4",
-    )
-
-
-def _check_length(run: MovieRun, movie: Movie | None, source: str, *, onset_known: bool) -> None:
-    """Refuse a movie of another length than the events or the run have room for."""
-    if movie is None or run.duration is None:
-        return
-    event = movie_event(source, onset_known=onset_known)
-    said = None if event is None else event.duration
-    after = run.seconds - run.onset - run.duration
-    if said is None and after > LONGEST_REST:
-        raise InputError(
-            f"the run {source} goes on for {after:g} s after the movie {movie.path} "
-            f"({run.duration:g} s, beginning {run.onset:g} s after the first volume)",
-            expected=f"run and movie of one length, up to {LONGEST_REST:g} s of rest at the end",
-            remedy="check which movie it is; where the run shows more than it, say so in an "
-            "_events.tsv beside the run, with onset, duration and stim_file of this movie",
-        )
-    if event is not None and said and abs(said - run.duration) > run.tr:
-        raise InputError(
-            f"{movie.path} lasts {run.duration:g} s and the events of {source} say {said:g} s",
-            expected="the movie that was shown, whole",
-            remedy="check which movie belongs to this run",
-        )
-    if run.seconds - run.onset < run.duration - 2 * run.tr:
-        raise InputError(
-            f"the run {source} ends {run.duration - run.seconds + run.onset:g} s before the movie "
-            f"{movie.path} ({run.duration:g} s, beginning {run.onset:g} s after the first volume)",
-            expected="a run as long as the movie",
-            remedy="check --tr, --onset and the movie, or cut the movie where the run ends",
-        )
 
 
 def _seeds(seed: int, run: MovieRun, clips: MovieClips) -> Array:
@@ -461,12 +382,6 @@ def _true_clips(
     opened = movie.open()
     numbers = clips.frames(opened.fps, max(1, round(clips.length * config.fps)))
     return opened.read_clips(list(numbers), output.rendered_size[0])
-
-
-def _yaml(config: VideoConfig) -> str:
-    import yaml
-
-    return yaml.safe_dump(config.model_dump(), sort_keys=True)
 
 
 def _log(config: VideoConfig, model: VideoModel, run: MovieRun, clips: MovieClips) -> str:

@@ -18,7 +18,8 @@ from phosphene.errors import InputError, UsageError
 from phosphene.pipelines.evaluation.clips import read_clip
 from phosphene.pipelines.video.model import load_video_model
 from phosphene.pipelines.video.output import write_preview
-from phosphene.pipelines.video.reconstruct import VideoConfig, _read, reconstruct_video
+from phosphene.pipelines.video.reading import read_shown
+from phosphene.pipelines.video.reconstruct import VideoConfig, reconstruct_video
 from phosphene.pipelines.video.seams import blended, is_reset
 from phosphene.schemas.video import VideoSidecar
 from phosphene.storage import hash_file, write_text
@@ -289,10 +290,7 @@ def test_showings_of_a_movie_are_averaged(video_toy, tmp_path: Path) -> None:
     model = load_video_model(str(video_toy.model))
     errors = []
     for source, average in ((first, "none"), (first, "stimulus"), (func, "stimulus")):
-        found, _ = _read(
-            config(video_toy, output, input=str(source), onset=None, average=average),
-            model.space("01"),
-        )
+        found, _ = read_shown(str(source), subject="01", space=model.space("01"), average=average)
         rows = np.round(found.times + 2).astype(int)
         likeness = np.corrcoef(found.recording.data.ravel(), standardised(clean, 1.0)[rows].ravel())
         errors.append(1 - likeness[0, 1])
