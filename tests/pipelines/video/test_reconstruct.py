@@ -290,7 +290,9 @@ def test_showings_of_a_movie_are_averaged(video_toy, tmp_path: Path) -> None:
     model = load_video_model(str(video_toy.model))
     errors = []
     for source, average in ((first, "none"), (first, "stimulus"), (func, "stimulus")):
-        found, _ = read_shown(str(source), subject="01", space=model.space("01"), average=average)
+        found, _ = read_shown(
+            str(source), subject="01", space=model.space("01"), average=average, tr=1.0
+        )
         rows = np.round(found.times + 2).astype(int)
         likeness = np.corrcoef(found.recording.data.ravel(), standardised(clean, 1.0)[rows].ravel())
         errors.append(1 - likeness[0, 1])
