@@ -26,7 +26,14 @@ from phosphene.priors.identity import IdentityPrior
 from phosphene.schemas import Protocol
 from phosphene.schemas.model import SubjectPreprocessing
 from phosphene.schemas.video import ClipTiming, VideoModelIndex
-from phosphene.storage import hash_file, load_tensors, new_folder, save_tensors, write_text
+from phosphene.storage import (
+    hash_file,
+    load_tensors,
+    new_folder,
+    read_json,
+    save_tensors,
+    write_text,
+)
 from phosphene.types import BrainEmbedding, VoxelSpace
 
 if TYPE_CHECKING:
@@ -311,6 +318,12 @@ def load_video_model(
             f"{folder} is not a model folder: it has no {INDEX}",
             expected="a folder written by `phosphene train video`",
             remedy="check the path; an interrupted training leaves no model folder",
+        )
+    if read_json(folder / INDEX).get("schema") == "model":
+        raise InputError(
+            f"{folder} holds a model of pictures",
+            expected="one that `phosphene train video` wrote",
+            remedy="leave --video away, or name another --model",
         )
     index = VideoModelIndex.load(folder / INDEX)
     for file, expected in index.files.items():

@@ -141,3 +141,10 @@ def test_one_message(name: str, video_toy: Any, tmp_path: Path, cli: Any) -> Non
         "--output", out,
     ).refuses(3, *words)  # fmt: skip
     assert not out.exists()
+
+
+def test_a_model_of_pictures_makes_no_clips(video_toy: Any, picture_model: Path, cli: Any) -> None:
+    cli(
+        "reconstruct", "--subject", "01", "--input", video_toy.run, "--video", "--tr", "1",
+        "--model", picture_model,
+    ).refuses(3, "holds a model of pictures", "leave --video away")  # fmt: skip
