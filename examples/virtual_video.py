@@ -1,6 +1,6 @@
 """How well moving pictures are decoded from a virtual subject, beside every control.
 
-    python examples/virtual_video.py --subject 01 --movies 10 --seconds 60 --seed 7
+    python examples/virtual_video.py --subject 01 --movies 16 --seconds 60 --seed 7
 
 Runs are simulated with a seed that no training used, of movies no training showed; they are never
 human data. Every movie is shown ten times, as test movies of real recordings are, and its runs are
@@ -349,7 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subject", default="01")
     parser.add_argument("--model")
-    parser.add_argument("--movies", type=int, default=10)
+    parser.add_argument("--movies", type=int, default=16)
     parser.add_argument("--rendered", type=int, default=4, help="movies whose clips are rendered")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--repetitions", type=int, default=10)
