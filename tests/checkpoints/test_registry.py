@@ -30,7 +30,8 @@ def test_shipped_models_load_and_fit_their_entry() -> None:
 def test_default_fmri_weights_stay_within_their_budget() -> None:
     assert known_models()["virtual-fmri"].megabytes <= 40
     assert default_model("fmri-video") == "virtual-video"
-    assert known_models()["virtual-video"].megabytes <= 6
+    # With the layers of default_video all weights stay within 60, which is tested beside them.
+    assert known_models()["virtual-video"].megabytes <= 12
 
 
 def test_other_names_are_folders() -> None:
